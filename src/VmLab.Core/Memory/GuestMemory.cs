@@ -1,0 +1,195 @@
+using System.Buffers.Binary;
+using System.IO.Hashing;
+using System.Runtime.InteropServices;
+
+namespace VmLab.Core;
+
+/// <summary>The RAM of one machine: a map from guest-physical pages to frames of the pool.</summary>
+/// <remarks>
+/// RAM lies from 0 up to at most 3 GiB and goes on at 4 GiB, as on a PC. Every store, by a vCPU or by DMA, goes through
+/// <see cref="BeginWrite"/> or through a right to store that <see cref="IMemoryObserver.OnProtected"/> takes back, so that dirty pages,
+/// decoded code, page tables and shared frames are always known. One thread at a time.
+/// </remarks>
+public sealed unsafe class GuestMemory : IDisposable
+{
+    public const int PageSize = FramePool.FrameSize, PageShift = FramePool.FrameShift;
+
+    /// <summary>Where RAM makes room for devices, and where it goes on.</summary>
+    public const ulong LowTop = 0xC000_0000, HighBase = 0x1_0000_0000;
+
+    const int LeafShift = 9, PagesPerLeaf = 1 << LeafShift;
+
+    static readonly ulong s_zeroPageHash = XxHash3.HashToUInt64(new byte[PageSize]);
+
+    readonly FramePool _pool;
+    readonly uint[][] _leaves;
+    readonly PageFlags[] _flags;
+    readonly List<IMemoryObserver> _observers = [];
+    readonly ulong _lowPages;
+
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="size"/> is not 1 MiB to 64 GiB.</exception>
+    public GuestMemory(FramePool pool, ByteSize size)
+    {
+        Require.InRange(size, 1.MiB, 64.GiB);
+        _pool = pool;
+        Size = new ByteSize(size.Bytes & ~(ulong)(PageSize - 1));
+        _lowPages = Math.Min(Size.Bytes, LowTop) >> PageShift;
+        ulong top = Size.Bytes <= LowTop ? Size.Bytes : HighBase + Size.Bytes - LowTop;
+        TopPage = top >> PageShift;
+        _flags = new PageFlags[TopPage];
+        Array.Fill(_flags, PageFlags.Clean | PageFlags.Shared);
+        _leaves = new uint[(TopPage + PagesPerLeaf - 1) >> LeafShift][];
+        for (int leaf = 0; leaf < _leaves.Length; leaf++) _leaves[leaf] = new uint[PagesPerLeaf];
+    }
+
+    public ByteSize Size { get; }
+
+    /// <summary>One past the highest page of RAM; pages between <see cref="LowTop"/> and <see cref="HighBase"/> are no RAM.</summary>
+    public ulong TopPage { get; }
+
+    /// <summary>The ranges of RAM, lowest first: first byte and length.</summary>
+    public IEnumerable<(ulong Start, ulong Length)> Ranges
+    {
+        get
+        {
+            yield return (0, _lowPages << PageShift);
+            if (Size.Bytes > LowTop) yield return (HighBase, Size.Bytes - LowTop);
+        }
+    }
+
+    public void Attach(IMemoryObserver observer) => _observers.Add(observer);
+
+    public bool IsRam(ulong page) => page < _lowPages || page >= HighBase >> PageShift && page < TopPage;
+
+    /// <summary>The flags of a page of RAM.</summary>
+    public PageFlags FlagsOf(ulong page) => _flags[page];
+
+    /// <summary>The number, in the pool, of the frame that a page of RAM lies in.</summary>
+    public uint FrameOf(ulong page) => _leaves[page >> LeafShift][page & (PagesPerLeaf - 1)];
+
+    /// <summary>Notes that a TLB holds a pointer to the page of RAM, and returns the pointer.</summary>
+    /// <remarks>SAFETY: good until <see cref="IMemoryObserver.OnMoved"/> names the page; to be stored through only without SlowStore flags.</remarks>
+    public byte* Cache(ulong page)
+    {
+        _flags[page] |= PageFlags.Cached;
+        return _pool.Pointer(FrameOf(page));
+    }
+
+    /// <summary>Pointer to the bytes of a page of RAM, for reading at once.</summary>
+    public byte* ReadPointer(ulong page) => _pool.Pointer(FrameOf(page));
+
+    /// <summary>Makes a page of RAM ready for one store: tells observers, takes a copy of a shared frame, marks it dirty.</summary>
+    /// <returns>Pointer to the page's first byte, for storing the announced bytes at once.</returns>
+    public byte* BeginWrite(ulong page, int offset, int length)
+    {
+        PageFlags flags = _flags[page];
+        if ((flags & PageFlags.SlowStore) != 0) PrepareWrite(page, offset, length, flags);
+        return _pool.Pointer(FrameOf(page));
+    }
+
+    /// <summary>Puts a page of RAM under protection: stores to it are announced from now on.</summary>
+    public void Protect(ulong page, PageFlags flag)
+    {
+        PageFlags before = _flags[page];
+        if ((before & flag) == flag) return;
+        _flags[page] = before | flag;
+        if ((before & PageFlags.Cached) == 0) return;
+        foreach (IMemoryObserver observer in CollectionsMarshal.AsSpan(_observers)) observer.OnProtected(page);
+    }
+
+    public void Unprotect(ulong page, PageFlags flag) => _flags[page] &= ~flag;
+
+    /// <summary>Reads RAM by physical address; bytes outside RAM read as ones.</summary>
+    public void Read(ulong address, Span<byte> destination)
+    {
+        while (destination.Length > 0)
+        {
+            int offset = (int)(address & (PageSize - 1));
+            int length = Math.Min(destination.Length, PageSize - offset);
+            ulong page = address >> PageShift;
+            if (IsRam(page)) new ReadOnlySpan<byte>(ReadPointer(page) + offset, length).CopyTo(destination);
+            else destination[..length].Fill(0xFF);
+            destination = destination[length..];
+            address += (ulong)length;
+        }
+    }
+
+    /// <summary>Writes RAM by physical address, as DMA does; bytes outside RAM are swallowed.</summary>
+    public void Write(ulong address, ReadOnlySpan<byte> source)
+    {
+        while (source.Length > 0)
+        {
+            int offset = (int)(address & (PageSize - 1));
+            int length = Math.Min(source.Length, PageSize - offset);
+            ulong page = address >> PageShift;
+            if (IsRam(page)) source[..length].CopyTo(new Span<byte>(BeginWrite(page, offset, length) + offset, length));
+            source = source[length..];
+            address += (ulong)length;
+        }
+    }
+
+    public ulong Read64(ulong address)
+    {
+        Span<byte> bytes = stackalloc byte[8];
+        Read(address, bytes);
+        return BinaryPrimitives.ReadUInt64LittleEndian(bytes);
+    }
+
+    public uint Read32(ulong address) => (uint)Read64(address);
+
+    public void Write64(ulong address, ulong value)
+    {
+        Span<byte> bytes = stackalloc byte[8];
+        BinaryPrimitives.WriteUInt64LittleEndian(bytes, value);
+        Write(address, bytes);
+    }
+
+    /// <summary>Hash of all of RAM: equal for equal bytes, whatever frames hold them.</summary>
+    public ulong Hash()
+    {
+        var hash = new StateHash();
+        for (ulong page = 0; page < TopPage; page++)
+        {
+            if (!IsRam(page)) continue;
+            uint frame = FrameOf(page);
+            hash.Add(frame == 0 ? s_zeroPageHash : XxHash3.HashToUInt64(new ReadOnlySpan<byte>(_pool.Pointer(frame), PageSize)));
+        }
+        return hash.Value;
+    }
+
+    public void Dispose()
+    {
+        foreach (uint[] leaf in _leaves)
+        {
+            foreach (uint frame in leaf) _pool.Release(frame);
+            Array.Clear(leaf);
+        }
+    }
+
+    void PrepareWrite(ulong page, int offset, int length, PageFlags flags)
+    {
+        if ((flags & (PageFlags.Code | PageFlags.Table | PageFlags.Watched)) != 0)
+            foreach (IMemoryObserver observer in CollectionsMarshal.AsSpan(_observers))
+                observer.OnWriting(page, offset, length, flags);
+        if ((flags & PageFlags.Shared) != 0) Unshare(page);
+        _flags[page] &= ~PageFlags.Clean;
+    }
+
+    void Unshare(ulong page)
+    {
+        ref uint slot = ref _leaves[page >> LeafShift][page & (PagesPerLeaf - 1)];
+        uint old = slot;
+        if (_pool.IsShared(old))
+        {
+            uint copy = _pool.Take();
+            var target = new Span<byte>(_pool.Pointer(copy), PageSize);
+            if (old == 0) target.Clear();
+            else new ReadOnlySpan<byte>(_pool.Pointer(old), PageSize).CopyTo(target);
+            slot = copy;
+            _pool.Release(old);
+            if ((_flags[page] & PageFlags.Cached) != 0)
+                foreach (IMemoryObserver observer in CollectionsMarshal.AsSpan(_observers)) observer.OnMoved(page);
+        }
+        _flags[page] &= ~PageFlags.Shared;
+    }
+}

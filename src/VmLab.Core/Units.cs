@@ -1,0 +1,16 @@
+namespace VmLab.Core;
+
+/// <summary>Lets amounts be read aloud: <c>256.MiB</c>, <c>30.Seconds</c>.</summary>
+public static class Units
+{
+    extension(int count)
+    {
+        public ByteSize KiB => new((ulong)count << 10);
+        public ByteSize MiB => new((ulong)count << 20);
+        public ByteSize GiB => new((ulong)count << 30);
+        public TimeSpan Microseconds => TimeSpan.FromMicroseconds(count);
+        public TimeSpan Milliseconds => TimeSpan.FromMilliseconds(count);
+        public TimeSpan Seconds => TimeSpan.FromSeconds(count);
+        public TimeSpan Minutes => TimeSpan.FromMinutes(count);
+    }
+}

@@ -1,0 +1,37 @@
+namespace VmLab.Machines;
+
+/// <summary>Why control came to the monitor.</summary>
+public enum ExitReason
+{
+    PortRead,
+    PortWrite,
+    MmioRead,
+    MmioWrite,
+    MsrRead,
+    MsrWrite,
+    Cpuid,
+    ControlRegister,
+    PageFault,
+    Exception,
+    Interrupt,
+    Halt,
+    TlbRefill,
+    CodeWrite,
+    PageTableWrite,
+    FirstStore,
+}
+
+/// <summary>How often control came to the monitor, by reason. No part of the state hash.</summary>
+public sealed class ExitCounters
+{
+    readonly ulong[] _counts = new ulong[Enum.GetValues<ExitReason>().Length];
+
+    public ulong this[ExitReason reason] => _counts[(int)reason];
+
+    /// <summary>All reasons that occurred, most frequent first.</summary>
+    public IReadOnlyList<(ExitReason Reason, ulong Count)> All =>
+        [.. Enum.GetValues<ExitReason>().Select(reason => (reason, this[reason]))
+            .Where(pair => pair.Item2 > 0).OrderByDescending(pair => pair.Item2)];
+
+    internal void Add(ExitReason reason, ulong count = 1) => _counts[(int)reason] += count;
+}

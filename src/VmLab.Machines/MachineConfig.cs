@@ -1,0 +1,25 @@
+using VmLab.Core;
+using VmLab.Guests;
+
+namespace VmLab.Machines;
+
+/// <summary>A machine to be.</summary>
+/// <param name="Seed">Of the machine's random streams.</param>
+public sealed record MachineConfig(string Name, ByteSize Memory, IBootable Guest, ulong Seed);
+
+public enum MachineStatus
+{
+    Running,
+
+    /// <summary>Switched off by the guest through ACPI, or from outside.</summary>
+    PoweredOff,
+
+    /// <summary>A triple fault: the processor shut down, which this machine reports rather than resets.</summary>
+    TripleFault,
+
+    /// <summary>The guest asked for a reset.</summary>
+    Reset,
+
+    /// <summary>Every processor halts with interrupts off and nothing can wake it.</summary>
+    Stuck,
+}
