@@ -78,7 +78,7 @@ public static class Laws
 
             return first.Play(after).SequenceEqual(second.Play(after))
                 && first.Device.Save().Equals(second.Device.Save());
-        });
+        }, iter: 400);
 
     /// <summary>Nothing throws, and the state stays plain data that hashes the same twice.</summary>
     public static void BearsAnything<TState>(Func<Bench<TState>> make, Gen<Poke> pokes)
@@ -89,5 +89,5 @@ public static class Laws
             bench.Play(all);
             TState state = bench.Device.Save();
             return new StateHash().AddRecord(state).Value == new StateHash().AddRecord(bench.Device.Save()).Value;
-        });
+        }, iter: 200);
 }
