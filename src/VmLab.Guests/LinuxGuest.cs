@@ -37,13 +37,20 @@ public sealed class LinuxGuest : IBootable
     /// <param name="commandLine">ASCII, handed to the kernel as it is.</param>
     /// <param name="name">How messages call the kernel: its path, say.</param>
     public LinuxGuest(byte[] kernel, byte[] initrd, string commandLine, string name = "The kernel")
+        : this(kernel, unpackedKernel: null, initrd, commandLine, name)
+    {
+    }
+
+    /// <param name="unpackedKernel">What the bzImage unpacks to, where that is at hand.</param>
+    internal LinuxGuest(byte[] kernel, Func<byte[]>? unpackedKernel, byte[] initrd, string commandLine, string name)
     {
         _kernel = kernel;
         _initrd = initrd;
         _name = name;
         CommandLine = commandLine;
         _packaged = new(() => ElfImage.IsElf(kernel) ? null : BzImage.Parse(kernel, name));
-        _unpacked = new(() => ElfImage.Parse(_packaged.Value is { } image ? KernelPayload.Unpack(image.Payload, name) : kernel, name));
+        _unpacked = new(() => ElfImage.Parse(
+            _packaged.Value is { } image ? unpackedKernel?.Invoke() ?? KernelPayload.Unpack(image.Payload, name) : kernel, name));
     }
 
     public string CommandLine { get; }

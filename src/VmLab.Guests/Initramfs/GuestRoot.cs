@@ -14,6 +14,8 @@ static class GuestRoot
 
     const uint Executable = 0x1ED, Plain = 0x1A4, Sticky = 0x3FF, Private = 0x1C0;      // 755, 644, 1777, 700
 
+    static readonly string[] s_ownFiles = ["init", "inittab", "profile", "fstab"];
+
     static readonly string[] s_directories = ["dev", "etc", "home", "mnt", "opt", "proc", "run", "srv", "sys", "usr/share", "var/lib", "var/log"];
 
     /// <summary>Puts down what every guest has, before packages come over it.</summary>
@@ -84,6 +86,9 @@ static class GuestRoot
         Visit(name, 0);
         return order;
     }
+
+    /// <summary>Everything in a guest that is the lab's own: what a guest's identity depends on besides packages.</summary>
+    public static byte[] OwnFiles() => [.. s_ownFiles.SelectMany(Resource), .. Encoding.UTF8.GetBytes(string.Join(' ', Modules))];
 
     static byte[] Resource(string name)
     {
