@@ -29,6 +29,9 @@ public sealed unsafe class NativeCode : IDisposable
 
     public static bool IsSupported => OperatingSystem.IsLinux() && RuntimeInformation.ProcessArchitecture == Architecture.X64;
 
+    /// <summary>Where the code begins.</summary>
+    public nint Address => _page;
+
     /// <summary>Ends the test as ignored where the host cannot run such code.</summary>
     public static void SkipElsewhere()
     {

@@ -15,25 +15,30 @@ public sealed class ScalarOracle : IDisposable
     /// <param name="isInteger">The result is in RAX.</param>
     public ScalarOracle(Action<Assembler> instruction, bool isInteger = false) => _code = new NativeCode(code =>
     {
-        code.ldmxcsr(__dword_ptr[rdi]);
+        var done = code.CreateLabel("done");
+        code.lea(rax, __qword_ptr[done]);
+        code.mov(__qword_ptr[rdi + FloatTrap.RecoveryOffset], rax);
+        code.ldmxcsr(__dword_ptr[rdi + FloatTrap.MxcsrOffset]);
         code.movq(xmm0, __qword_ptr[rdi + 8]);
         code.movq(xmm1, __qword_ptr[rdi + 16]);
         code.mov(rsi, __qword_ptr[rdi + 8]);
         instruction(code);
         if (!isInteger) code.movq(rax, xmm0);
         code.mov(__qword_ptr[rdi + 24], rax);
-        code.stmxcsr(__dword_ptr[rdi]);
+        code.stmxcsr(__dword_ptr[rdi + FloatTrap.MxcsrOffset]);
+        code.Label(ref done);
         code.ldmxcsr(__dword_ptr[rdi + 4]);
         code.ret();
     });
 
-    /// <summary>Runs it once; every exception must be masked.</summary>
-    public ulong Run(ulong a, ulong b, ref uint mxcsr)
+    /// <summary>Runs it once. An unmasked exception needs a live <see cref="FloatTrap"/>.</summary>
+    /// <returns>The result, or null when the instruction trapped.</returns>
+    public ulong? Run(ulong a, ulong b, ref uint mxcsr)
     {
         var call = new Call { Mxcsr = mxcsr, HostMxcsr = 0x1F80, First = a, Second = b };
         _code.Run(ref call);
         mxcsr = call.Mxcsr;
-        return call.Result;
+        return call.Trapped == 0 ? call.Result : null;
     }
 
     public void Dispose() => _code.Dispose();
@@ -42,6 +47,6 @@ public sealed class ScalarOracle : IDisposable
     struct Call
     {
         public uint Mxcsr, HostMxcsr;
-        public ulong First, Second, Result;
+        public ulong First, Second, Result, Recovery, Trapped;
     }
 }
