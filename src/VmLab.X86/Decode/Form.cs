@@ -24,11 +24,11 @@ unsafe readonly ref struct Form
 {
     readonly Op* _op;
 
-    public Form(in Instruction instruction, Op* op, ulong blockStart, bool isLong)
+    public Form(in Instruction instruction, Op* op, ulong blockStart, CodeMode mode)
     {
         _op = op;
         Instruction = ref instruction;
-        IsLong = isLong;
+        Mode = mode;
         op->Base = op->Index = CpuState.ZeroOffset;
         op->Segment = CpuState.NoSegment;
         op->Length = (byte)instruction.Length;
@@ -41,9 +41,11 @@ unsafe readonly ref struct Form
     public readonly ref readonly Instruction Instruction;
     public readonly ulong BlockStart;
 
-    /// <summary>64-bit mode.</summary>
-    public readonly bool IsLong;
+    public readonly CodeMode Mode;
     public readonly AddressKind Address;
+
+    /// <summary>64-bit mode.</summary>
+    public bool IsLong => (Mode & CodeMode.Code64) != 0;
 
     public Op* Op => _op;
     public bool IsMemory(int operand) => Instruction.GetOpKind(operand) == OpKind.Memory;
@@ -62,6 +64,19 @@ unsafe readonly ref struct Form
     public Form SetB(int operand)
     {
         _op->B = OffsetOf(Instruction.GetOpRegister(operand));
+        return this;
+    }
+
+    /// <summary>Sets A to the offset of an XMM or MMX register among its like.</summary>
+    public Form SetVectorA(int operand)
+    {
+        _op->A = (byte)(16 * Instruction.GetOpRegister(operand).GetNumber());
+        return this;
+    }
+
+    public Form SetVectorB(int operand)
+    {
+        _op->B = (byte)(16 * Instruction.GetOpRegister(operand).GetNumber());
         return this;
     }
 

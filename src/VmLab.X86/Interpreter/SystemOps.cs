@@ -98,8 +98,8 @@ static unsafe class SystemOps
     public static Op* ClearTaskSwitched(CpuState* s, Op* op)
     {
         if (s->Cpl != 0) return Exec.RaiseGeneralProtection(s, op);
-        s->Cr0 &= ~Cr0.TaskSwitched;
-        return op + 1;
+        Vcpu.Of(s).ClearTaskSwitched();
+        return Exec.LeaveAfter(s, op, Leave.Next);
     }
 
     /// <summary>SMSW to a register; <see cref="Op.Extra"/> is the operand's width in bytes.</summary>
