@@ -90,7 +90,7 @@ unsafe readonly ref struct Form
         if (register is >= Iced.Intel.Register.AH and <= Iced.Intel.Register.BH)
             return (byte)(8 * (register - Iced.Intel.Register.AH) + 1);
         if (register is Iced.Intel.Register.RIP or Iced.Intel.Register.EIP) return CpuState.RipOffset;
-        return (byte)(8 * register.GetNumber());
+        return (byte)(8 * register.GetFullRegister().GetNumber());
     }
 
     public static int SegmentOf(Iced.Intel.Register register) => register - Iced.Intel.Register.ES;
