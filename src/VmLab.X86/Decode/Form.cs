@@ -24,8 +24,9 @@ unsafe readonly ref struct Form
 {
     readonly Op* _op;
 
-    public Form(in Instruction instruction, Op* op, ulong blockStart, CodeMode mode)
+    public Form(in Instruction instruction, Op* op, byte* code, ulong blockStart, CodeMode mode)
     {
+        Code = code;
         _op = op;
         Instruction = ref instruction;
         Mode = mode;
@@ -43,6 +44,9 @@ unsafe readonly ref struct Form
 
     public readonly CodeMode Mode;
     public readonly AddressKind Address;
+
+    /// <summary>The instruction's bytes.</summary>
+    public readonly byte* Code;
 
     /// <summary>64-bit mode.</summary>
     public bool IsLong => (Mode & CodeMode.Code64) != 0;
@@ -105,7 +109,7 @@ unsafe readonly ref struct Form
         if (register is >= Iced.Intel.Register.AH and <= Iced.Intel.Register.BH)
             return (byte)(8 * (register - Iced.Intel.Register.AH) + 1);
         if (register is Iced.Intel.Register.RIP or Iced.Intel.Register.EIP) return CpuState.RipOffset;
-        return (byte)(8 * register.GetNumber());
+        return (byte)(8 * register.GetFullRegister().GetNumber());
     }
 
     public static int SegmentOf(Iced.Intel.Register register) => register - Iced.Intel.Register.ES;

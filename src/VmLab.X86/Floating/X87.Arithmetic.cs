@@ -101,8 +101,8 @@ public static partial class X87
     /// <param name="isNearest">FPREM1, IEEE 754's remainder.</param>
     public static void Remainder(ref X87State state, bool isNearest)
     {
-        if (!HasOperands(ref state)) return;
         state.SetConditions(0, X87State.C2);
+        if (!HasOperands(ref state)) return;
         var context = Begin(state);
         var left = X87Math.Remainder(
             state[0].Unpack(), state[1].Unpack(), isNearest, out ulong? quotient, ref context);

@@ -7,9 +7,6 @@ namespace VmLab.X86.Floating;
 /// </remarks>
 static class X87Math
 {
-    /// <summary>Of the smallest denormal number.</summary>
-    const int LeastExponent = -16382 - 63;
-
     public static Unpacked Compute(
         X87Operation operation, in Unpacked destination, in Unpacked source, FloatFormat format, ref FloatContext context)
     {
@@ -77,7 +74,8 @@ static class X87Math
 
         // Unmasked, a result that is out of range even with its exponent wrapped is infinity or zero, inexact (SDM vol. 1 §8.5.4, §8.5.5).
         bool isHuge = rounded.Exponent > FloatFormat.Extended.MaxExponent;
-        if (!rounded.IsFinite || !isHuge && rounded.Exponent >= LeastExponent) return rounded;
+        bool isTiny = rounded.Exponent < FloatFormat.Extended.MinExponent && !context.IsMasked(FloatExceptions.Underflow);
+        if (!rounded.IsFinite || !isHuge && !isTiny) return rounded;
         FloatRounding.Report(isHuge ? FloatRounding.Change.Up : FloatRounding.Change.Down, ref context);
         return isHuge ? Unpacked.Infinity(value.IsNegative) : Unpacked.Zero(value.IsNegative);
     }

@@ -10,7 +10,7 @@ static unsafe class SseState
     const uint MxcsrBits = 0xFFFF;
 
     // The image, in bytes. Source: Intel SDM vol. 1 table 10-2.
-    const int ImageSize = 512, MxcsrOffset = 24, MaskOffset = 28, RegistersOffset = 32, XmmOffset = 160, SavedSize = 416;
+    const int ImageSize = 512, MxcsrOffset = 24, MaskOffset = 28, XmmOffset = 160;
 
     /// <summary>LDMXCSR.</summary>
     public static Op* LoadControl<TAddress>(CpuState* s, Op* op)
@@ -33,22 +33,13 @@ static unsafe class SseState
         where TAddress : IAddress
     {
         ulong linear = TAddress.Of(s, op);
-        if (!Sse.IsAligned(s, linear)) return Exec.Abandon(s, op);
-        Vcpu cpu = Vcpu.Of(s);
-        if (!cpu.ProbeWrite(op, linear, ImageSize)) return Exec.Abandon(s, op);
-
-        byte* image = stackalloc byte[SavedSize];
-        var bytes = new Span<byte>(image, SavedSize);
-        X87.SaveExtended(s->X87, bytes, isWide: op->Extra != 0);
+        byte* image = Sse.IsAligned(s, linear) ? Exec.Modifiable(s, op, linear, ImageSize) : null;
+        if (image == null) return Exec.Abandon(s, op);
+        X87.SaveExtended(s->X87, new Span<byte>(image, ImageSize), isWide: op->Extra != 0);
         *(uint*)(image + MxcsrOffset) = s->Mxcsr;
         *(uint*)(image + MaskOffset) = MxcsrBits;
-        int length = XmmOffset + 16 * XmmCount(s);
-        new ReadOnlySpan<byte>(s->Xmm, length - XmmOffset).CopyTo(bytes[XmmOffset..]);
-
-        // Repeated as a whole should a device or code be in the way: what is stored twice is the same.
-        for (int i = 0; i < length; i += 8)
-            if (Exec.Store<W64>(s, op, linear + (ulong)i, *(ulong*)(image + i)) == null) return null;
-        return op + 1;
+        Unsafe.CopyBlockUnaligned(image + XmmOffset, s->Xmm, XmmBytes(s));
+        return Exec.Finish(s, op);
     }
 
     /// <summary>FXRSTOR; <see cref="Op.Extra"/> is 1 for FXRSTOR64.</summary>
@@ -56,21 +47,13 @@ static unsafe class SseState
         where TAddress : IAddress
     {
         ulong linear = TAddress.Of(s, op);
-        if (!Sse.IsAligned(s, linear)) return Exec.Abandon(s, op);
-        byte* image = stackalloc byte[SavedSize];
-        int length = XmmOffset + 16 * XmmCount(s);
-        for (int i = 0; i < length; i += 16)
-        {
-            byte* source = Exec.Readable(s, op, linear + (ulong)i, 16);
-            if (source == null) return Exec.Abandon(s, op);
-            Unsafe.CopyBlockUnaligned(image + i, source, 16);
-        }
+        byte* image = Sse.IsAligned(s, linear) ? Exec.Readable(s, op, linear, ImageSize) : null;
+        if (image == null) return Exec.Abandon(s, op);
         uint mxcsr = *(uint*)(image + MxcsrOffset);
         if ((mxcsr & ~MxcsrBits) != 0) return Exec.RaiseGeneralProtection(s, op);
-
         s->Mxcsr = mxcsr;
-        X87.RestoreExtended(ref s->X87, new ReadOnlySpan<byte>(image, SavedSize), isWide: op->Extra != 0);
-        new ReadOnlySpan<byte>(image + XmmOffset, length - XmmOffset).CopyTo(new Span<byte>(s->Xmm, length - XmmOffset));
+        X87.RestoreExtended(ref s->X87, new ReadOnlySpan<byte>(image, ImageSize), isWide: op->Extra != 0);
+        Unsafe.CopyBlockUnaligned(s->Xmm, image + XmmOffset, XmmBytes(s));
         return op + 1;
     }
 
@@ -100,5 +83,5 @@ static unsafe class SseState
         return op + 1;
     }
 
-    static int XmmCount(CpuState* s) => (s->ModeKey & CodeKey.Long) != 0 ? 16 : 8;
+    static uint XmmBytes(CpuState* s) => (s->ModeKey & CodeKey.Long) != 0 ? 256U : 128U;
 }
