@@ -257,15 +257,23 @@ sealed partial class AgentProgram
         a.xor(edx, edx);
         a.mov(r10d, 8);
         Call(SysRtSigprocmask);
+        uint list = Pointers;
+        void Point(Label text)
+        {
+            a.lea(rax, __[text]);
+            a.mov(__qword_ptr[list], rax);
+            list += 8;
+        }
+
+        Point(_shellName);
+        Point(_shellFlag);
+        a.mov(__qword_ptr[list], (int)Payload);
+        list += 16;                                             // past a null
+        uint environment = list;
+        foreach (Label text in (Label[])[_home, _path, _terminalName]) Point(text);
         a.lea(rdi, __[_shellPath]);
-        a.lea(rax, __[_shellName]);
-        a.mov(__qword_ptr[Arguments], rax);
-        a.lea(rax, __[_shellFlag]);
-        a.mov(__qword_ptr[Arguments + 8], rax);
-        a.mov(eax, Payload);
-        a.mov(__qword_ptr[Arguments + 16], rax);
-        a.mov(esi, Arguments);
-        a.mov(rdx, __qword_ptr[EnvironmentList]);
+        a.mov(esi, Pointers);
+        a.mov(edx, environment);
         Call(SysExecve);
         a.mov(edi, 127);
         Call(SysExit);

@@ -7,8 +7,7 @@ static class AgentLayout
     public const ulong CodeBase = 0x40_0000, DataBase = 0x60_0000;
 
     // Variables, all zero at the start. Addresses below 2 GiB, so that instructions hold them whole.
-    public const uint EnvironmentList = (uint)DataBase, // char **
-                      NullFile = EnvironmentList + 8,   // int
+    public const uint NullFile = (uint)DataBase,        // int
                       FrameLength = NullFile + 4,       // int
                       FrameChecksum = FrameLength + 4,  // uint, as it runs
                       EscapePending = FrameChecksum + 4,// EscapeBit or 0
@@ -17,8 +16,8 @@ static class AgentLayout
                       WaitStatus = TakenReported + 4,   // int
                       OutputPipe = WaitStatus + 4,      // int[2]: read end, write end
                       ErrorPipe = OutputPipe + 8,       // int[2]
-                      Arguments = ErrorPipe + 8 + 4,    // char *[4]; aligned to 8
-                      Header = Arguments + 32,          // uint[3] of the frame being sent
+                      Pointers = ErrorPipe + 8 + 4,     // char *[8]: arguments and environment of a command; aligned to 8
+                      Header = Pointers + 64,           // uint[3] of the frame being sent
                       SignalInfo = Header + 16,         // struct signalfd_siginfo
                       FileStatus = SignalInfo + 128,    // struct stat
                       Jobs = FileStatus + 144,          // Job[MostJobs]

@@ -31,7 +31,8 @@ sealed partial class AgentProgram(Assembler a)
           _fail = a.CreateLabel(), _findJob = a.CreateLabel(), _newJob = a.CreateLabel(), _busy = a.CreateLabel();
 
     Label _terminal = a.CreateLabel(), _childMask = a.CreateLabel(), _noMask = a.CreateLabel(), _checksums = a.CreateLabel(),
-          _shellPath = a.CreateLabel(), _shellName = a.CreateLabel(), _shellFlag = a.CreateLabel(), _nullPath = a.CreateLabel();
+          _shellPath = a.CreateLabel(), _shellName = a.CreateLabel(), _shellFlag = a.CreateLabel(), _nullPath = a.CreateLabel(),
+          _home = a.CreateLabel(), _path = a.CreateLabel(), _terminalName = a.CreateLabel();
 
     /// <summary>Returns the agent as an ELF executable, always the same bytes.</summary>
     public static byte[] Build()
@@ -57,13 +58,9 @@ sealed partial class AgentProgram(Assembler a)
         return code.ToArray();
     }
 
-    // Linux enters with rsp at: argument count, arguments, null, environment, null.
+    // Linux enters with zero in every register but rsp.
     void WriteStart()
     {
-        a.mov(rax, __qword_ptr[rsp]);
-        a.lea(rax, __qword_ptr[rsp + rax * 8 + 16]);
-        a.mov(__qword_ptr[EnvironmentList], rax);
-
         a.xor(edi, edi);                                        // make the line raw and drop what came before;
         a.mov(esi, SetTerminalFlushing);                        // what is no terminal says no, which is no matter
         a.lea(rdx, __[_terminal]);
@@ -324,6 +321,9 @@ sealed partial class AgentProgram(Assembler a)
         Place(ref _shellName, "sh\0"u8.ToArray());
         Place(ref _shellFlag, "-c\0"u8.ToArray());
         Place(ref _nullPath, "/dev/null\0"u8.ToArray());
+        Place(ref _home, "HOME=/root\0"u8.ToArray());
+        Place(ref _path, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\0"u8.ToArray());
+        Place(ref _terminalName, "TERM=dumb\0"u8.ToArray());
     }
 
     void Place(ref Label label, byte[] bytes)
