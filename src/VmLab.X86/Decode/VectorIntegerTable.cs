@@ -144,6 +144,14 @@ static unsafe class VectorIntegerTable
         Mnemonic.Movshdup => VectorTable.Apply<DuplicateOdd>(f),
         Mnemonic.Movddup => VectorTable.Xmm<DuplicateLow, Low<W64>>(f),
         Mnemonic.Insertps => InsertSingle(f),
+        Mnemonic.Ptest => VectorTable.Source<TestBody>(f.SetVectorA(0), 1, isAligned: true),
+        Mnemonic.Pblendvb => VectorTable.Source<BlendBody<sbyte>>(f.SetVectorA(0), 1, isAligned: true),
+        Mnemonic.Blendvps => VectorTable.Source<BlendBody<int>>(f.SetVectorA(0), 1, isAligned: true),
+        Mnemonic.Blendvpd => VectorTable.Source<BlendBody<long>>(f.SetVectorA(0), 1, isAligned: true),
+        Mnemonic.Pcmpestri or Mnemonic.Pcmpestri64 => Strings<FindBody<ExplicitLength>>(f),
+        Mnemonic.Pcmpestrm or Mnemonic.Pcmpestrm64 => Strings<MaskBody<ExplicitLength>>(f),
+        Mnemonic.Pcmpistri => Strings<FindBody<ImplicitLength>>(f),
+        Mnemonic.Pcmpistrm => Strings<MaskBody<ImplicitLength>>(f),
         _ => null,
     };
 
@@ -160,5 +168,39 @@ static unsafe class VectorIntegerTable
         Handler handler = VectorTable.Xmm<InsertSingle, Low<W32>>(f);
         f.Op->Immediate &= 0x3F;   // memory has only the one element to choose
         return handler;
+    }
+
+    /// <summary>PCMPESTRI and its kin, whose memory operand may lie anywhere; Extra tells of lengths of 64 bits.</summary>
+    static Handler Strings<TBody>(in Form f)
+        where TBody : VectorTable.IVectorBody
+    {
+        f.Op->Extra = f.Instruction.Mnemonic is Mnemonic.Pcmpestri64 or Mnemonic.Pcmpestrm64 ? (byte)1 : (byte)0;
+        return VectorTable.Source<TBody>(VectorTable.SetControl(f.SetVectorA(0)), 1, isAligned: false);
+    }
+
+    struct TestBody : VectorTable.IVectorBody
+    {
+        public static Handler Of<TSource>()
+            where TSource : ISource => &SseCompare.Test<TSource>;
+    }
+
+    struct BlendBody<T> : VectorTable.IVectorBody
+    {
+        public static Handler Of<TSource>()
+            where TSource : ISource => &SseCompare.Blend<T, TSource>;
+    }
+
+    struct FindBody<TLength> : VectorTable.IVectorBody
+        where TLength : IStringLength
+    {
+        public static Handler Of<TSource>()
+            where TSource : ISource => &SseCompare.FindInStrings<TLength, TSource>;
+    }
+
+    struct MaskBody<TLength> : VectorTable.IVectorBody
+        where TLength : IStringLength
+    {
+        public static Handler Of<TSource>()
+            where TSource : ISource => &SseCompare.MaskStrings<TLength, TSource>;
     }
 }

@@ -10,6 +10,7 @@ static unsafe class VectorTable
     {
         Handler handler = VectorMoveTable.Find(f);
         if (handler == null) handler = VectorIntegerTable.Find(f);
+        if (handler == null) handler = VectorFloatTable.Find(f);
         if (handler == null) handler = VectorStateTable.Find(f);
         return handler == null || IsAllowed(f) ? handler : &Sse.Refuse;
     }
