@@ -6,8 +6,8 @@ namespace VmLab.X86;
 /// <remarks>Source: Intel SDM vol. 2, CPUID; AMD APM vol. 3 appendix E.</remarks>
 public static class Cpuid
 {
-    /// <summary>Family 15, model 107, stepping 1: a plain 64-bit AMD processor, as QEMU's default is.</summary>
-    public const uint Signature = 0x0006_0FB1;
+    /// <summary>Family 15, model 47, stepping 2: a plain 64-bit AMD processor, older than the one whose timers stop in HLT (erratum 400).</summary>
+    public const uint Signature = 0x0002_0FF2;
 
     /// <summary>Frequency of the time-stamp counter, in Hz.</summary>
     public const uint TscFrequency = 1_000_000_000;
@@ -32,7 +32,7 @@ public static class Cpuid
     const Basic AllBasic = Basic.Fpu | Basic.De | Basic.Pse | Basic.Tsc | Basic.Msr | Basic.Pae | Basic.Cx8 | Basic.Apic | Basic.Sep
         | Basic.Mtrr | Basic.Pge | Basic.Cmov | Basic.Pat | Basic.Pse36 | Basic.Clflush | Basic.Mmx | Basic.Fxsr | Basic.Sse | Basic.Sse2;
 
-    const Further AllFurther = Further.Sse3 | Further.Ssse3 | Further.Cx16 | Further.Pcid | Further.Sse41 | Further.Sse42 | Further.X2Apic
+    const Further AllFurther = Further.Sse3 | Further.Ssse3 | Further.Cx16 | Further.Pcid | Further.Sse41 | Further.X2Apic
         | Further.Popcnt | Further.TscDeadline | Further.Rdrand | Further.Hypervisor;
 
     // Leaf 7: FSGSBASE, SMEP, INVPCID, RDSEED, SMAP, CLFLUSHOPT; and UMIP.

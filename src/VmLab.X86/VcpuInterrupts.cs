@@ -215,7 +215,7 @@ public sealed unsafe partial class Vcpu
         Descriptor stack = default;
         if (popsStack && !TryReadReturnStack(stackSelector, cpl, code.IsLong, out stack)) return Exec.Abandon(_s, op);
 
-        ulong writable = Rflags.Trap | Rflags.Direction | Rflags.NestedTask | Rflags.Resume | Rflags.AlignmentCheck | Rflags.Identification;
+        ulong writable = Rflags.Trap | Rflags.Direction | Rflags.NestedTask | Rflags.AlignmentCheck | Rflags.Identification;
         if (_s->Cpl == 0) writable |= Rflags.Iopl;
         if (_s->Cpl <= (int)(_s->SystemFlags >> 12 & 3)) writable |= Rflags.Interrupt;
         if (bytes == 2) writable &= 0xFFFF;
