@@ -121,6 +121,7 @@ unsafe readonly ref struct Form
         Iced.Intel.Register first = i.MemoryBase, second = i.MemoryIndex;
         if (i.IsIPRelativeMemoryOperand) _op->Displacement = (long)(i.IPRelativeMemoryAddress - BlockStart);
         if (first != Iced.Intel.Register.None) _op->Base = OffsetOf(first);
+        if (second == Iced.Intel.Register.AL) second = Iced.Intel.Register.None;   // XLAT adds it itself
         if (second != Iced.Intel.Register.None)
         {
             _op->Index = OffsetOf(second);
