@@ -124,7 +124,7 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
             }
             if (block != null && s->Budget >= block->Count)
             {
-                if (s->Left != null) s->Left->Link = block;
+                if (s->Left != null && Block.MayBeLinked(block)) s->Left->Link = block;
                 s->Left = null;
                 s->Budget -= block->Count;
                 Op* op = Block.Ops(block);
