@@ -109,7 +109,7 @@ interface INumbers
 }
 
 /// <summary>The operations on pairs of numbers; those on one number take the second.</summary>
-static class Numbers
+static class Arithmetic
 {
     const MethodImplOptions Inline = MethodImplOptions.AggressiveInlining;
 
