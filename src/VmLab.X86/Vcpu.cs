@@ -71,6 +71,7 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
         _s->Held = 0;
         _s->Deadline = start + counts;
         _s->CheckInterrupts = 1;
+        _s->Leave = Leave.Next;   // RIP may be another than where the last run ended
         StopReason reason = Loop();
         ulong used = counts - (ulong)_s->Budget;
         Retired += used;

@@ -109,7 +109,7 @@ unsafe readonly ref struct Form
         if (register is >= Iced.Intel.Register.AH and <= Iced.Intel.Register.BH)
             return (byte)(8 * (register - Iced.Intel.Register.AH) + 1);
         if (register is Iced.Intel.Register.RIP or Iced.Intel.Register.EIP) return CpuState.RipOffset;
-        return (byte)(8 * register.GetFullRegister().GetNumber());
+        return (byte)(8 * register.GetFullRegister().GetNumber());   // SPL to R15L count from 8 among their own
     }
 
     public static int SegmentOf(Iced.Intel.Register register) => register - Iced.Intel.Register.ES;
@@ -121,6 +121,7 @@ unsafe readonly ref struct Form
         Iced.Intel.Register first = i.MemoryBase, second = i.MemoryIndex;
         if (i.IsIPRelativeMemoryOperand) _op->Displacement = (long)(i.IPRelativeMemoryAddress - BlockStart);
         if (first != Iced.Intel.Register.None) _op->Base = OffsetOf(first);
+        if (second == Iced.Intel.Register.AL) second = Iced.Intel.Register.None;   // XLAT adds it itself
         if (second != Iced.Intel.Register.None)
         {
             _op->Index = OffsetOf(second);
