@@ -78,7 +78,7 @@ sealed class ScriptCompiler(ScriptHostOptions options)
     {
         FileLinePositionSpan span = error.Location.GetLineSpan();
         LinePosition start = span.StartLinePosition;
-        string file = span.Path.Length > 0 ? Shorten(span.Path) : "";
+        string file = span.Path?.Length > 0 ? Shorten(span.Path) : "";
         string place = span.IsValid ? $"{file}({start.Line + 1},{start.Character + 1}): " : "";
         message.AppendLine($"{place}error {error.Id}: {error.GetMessage(System.Globalization.CultureInfo.InvariantCulture)}");
         if (error.Location.SourceTree?.GetText() is not { } text) return;

@@ -206,6 +206,7 @@ public sealed class Lab : IAsyncDisposable
         _watchdog?.End();
         Nanoseconds = target;
         Settle();
+        _options.Observer?.Advanced(this);
     }
 
     internal void Add(Vm? machine, string what) => Add(machine, Nanoseconds, what);

@@ -52,6 +52,9 @@ public interface ILabObserver
 
     void Happened(Lab lab, TimelineEvent what);
 
+    /// <summary>A quantum has ended. Called thousands of times a second: mind the cost.</summary>
+    void Advanced(Lab lab);
+
     /// <summary>A quantum has taken longer than <see cref="LabOptions.Patience"/>: trouble of the host, not of the guest.</summary>
     void Stalled(Lab lab, string report);
 
