@@ -1,0 +1,162 @@
+using System.Text;
+using VmLab.Core;
+using VmLab.Guests.Acpi;
+using VmLab.Guests.Linux;
+
+namespace VmLab.Guests;
+
+/// <summary>Who unpacks a packaged kernel.</summary>
+public enum KernelUnpacking
+{
+    /// <summary>The loader, on the host: the guest's first instruction is the kernel's own.</summary>
+    OnHost,
+
+    /// <summary>The decompressor that the package carries, in the guest, as on a real PC.</summary>
+    InGuest,
+}
+
+/// <summary>A Linux kernel with an optional initramfs and a command line, by the 64-bit Linux boot protocol.</summary>
+/// <remarks>
+/// The kernel is a bzImage (vmlinuz) as distributions package it, or a bare vmlinux. Unpacked on the host it runs where it was linked:
+/// no KASLR. The kernel's random numbers start from the machine's seed.
+/// Source: Linux, Documentation/x86/boot.rst, "64-bit Boot Protocol".
+/// </remarks>
+public sealed class LinuxGuest : IBootable
+{
+    const int LongestBareCommandLine = 2047, Page = 4096;
+    const ulong Entry64 = 0x200, HighestBareInitrd = 0x7FFF_FFFF;
+
+    readonly byte[] _kernel;
+    readonly byte[] _initrd;
+    readonly string _name;
+    readonly Lazy<BzImage?> _packaged;
+    readonly Lazy<ElfImage> _unpacked;
+
+    /// <param name="kernel">The bytes of a bzImage or a vmlinux.</param>
+    /// <param name="initrd">The bytes of an initramfs; empty for none.</param>
+    /// <param name="commandLine">ASCII, handed to the kernel as it is.</param>
+    /// <param name="name">How messages call the kernel: its path, say.</param>
+    public LinuxGuest(byte[] kernel, byte[] initrd, string commandLine, string name = "The kernel")
+        : this(kernel, unpackedKernel: null, initrd, commandLine, name)
+    {
+    }
+
+    /// <param name="unpackedKernel">What the bzImage unpacks to, where that is at hand.</param>
+    internal LinuxGuest(byte[] kernel, Func<byte[]>? unpackedKernel, byte[] initrd, string commandLine, string name)
+    {
+        _kernel = kernel;
+        _initrd = initrd;
+        _name = name;
+        CommandLine = commandLine;
+        _packaged = new(() => ElfImage.IsElf(kernel) ? null : BzImage.Parse(kernel, name));
+        _unpacked = new(() => ElfImage.Parse(
+            _packaged.Value is { } image ? unpackedKernel?.Invoke() ?? KernelPayload.Unpack(image.Payload, name) : kernel, name));
+    }
+
+    public string CommandLine { get; }
+
+    public KernelUnpacking Unpacking { get; init; } = KernelUnpacking.OnHost;
+
+    /// <summary>Reads a kernel, and an initramfs where one is named, from files.</summary>
+    /// <exception cref="LabException">A file cannot be read, or the initramfs is empty.</exception>
+    public static LinuxGuest FromFiles(string kernelPath, string? initrdPath, string commandLine)
+    {
+        byte[] kernel = ReadFile(kernelPath, "kernel");
+        byte[] initrd = initrdPath is null ? [] : ReadFile(initrdPath, "initramfs");
+        if (initrdPath is not null) RequireInitrd(initrd, initrdPath);
+        return new LinuxGuest(kernel, initrd, commandLine, kernelPath);
+    }
+
+    public BootEntry Load(GuestMemory memory, BootContext context)
+    {
+        (ulong start, ulong end) = KernelExtent();
+        ulong initrdAddress = PlaceInitrd(memory, end);
+        byte[] commandLine = EncodeCommandLine();
+
+        if (Unpacking == KernelUnpacking.InGuest) memory.Write(start, Packaged().ProtectedModeKernel);
+        else _unpacked.Value.Load(memory, _name);
+        memory.Write(initrdAddress, _initrd);
+        memory.Write(BootLayout.CommandLine, commandLine);
+
+        var parameters = new BootParameters(_packaged.Value is { } image ? image.Header : default);
+        parameters.SetCommandLine(BootLayout.CommandLine);
+        if (_initrd.Length > 0) parameters.SetInitrd(initrdAddress, _initrd.Length);
+        parameters.SetAcpiRoot(AcpiTables.Write(memory, BootLayout.AcpiTables, context.Hardware));
+        parameters.WriteSeed(memory, BootLayout.SetupData, context.Random.Child("linux boot seed"));
+        AddRanges(parameters, memory, context.Hardware);
+        parameters.Write(memory, BootLayout.BootParameters);
+
+        ulong entry = Unpacking == KernelUnpacking.InGuest ? start + Entry64 : _unpacked.Value.EntryAddress;
+        return EntryTables.Write(memory, BootMode.Long64, entry) with { Rsi = BootLayout.BootParameters };
+    }
+
+    // From the lowest byte that the kernel uses to the first one past those it uses before it reads the memory map.
+    (ulong Start, ulong End) KernelExtent()
+    {
+        if (_packaged.Value is { } image && Unpacking == KernelUnpacking.InGuest)
+            return (image.LoadAddress, image.LoadAddress + Math.Max(image.MemoryNeeded, (uint)image.ProtectedModeKernel.Length));
+        ElfImage kernel = Unpacking == KernelUnpacking.OnHost ? _unpacked.Value : throw NothingToUnpack();
+        if (kernel.Start < BootLayout.HighStart)
+            throw new LabException($"{_name} wants to be loaded at {kernel.Start:X}, below 1 MiB: it is no Linux kernel for PCs.");
+        return (kernel.Start, Math.Max(kernel.End, _packaged.Value is { } packaged ? packaged.LoadAddress + packaged.MemoryNeeded : 0));
+    }
+
+    BzImage Packaged() => _packaged.Value ?? throw NothingToUnpack();
+
+    LabException NothingToUnpack() =>
+        new($"{_name} is a bare vmlinux, which has no decompressor to run in the guest. Load it with unpacking on the host.");
+
+    // As high as the kernel can reach, so that it is out of its way.
+    ulong PlaceInitrd(GuestMemory memory, ulong kernelEnd)
+    {
+        ulong top = Math.Min(memory.Ranges.First().Length, (_packaged.Value?.HighestInitrdAddress ?? HighestBareInitrd) + 1UL);
+        ulong size = ((ulong)_initrd.Length + Page - 1) & ~(ulong)(Page - 1);
+        ulong needed = kernelEnd + size;
+        if (needed > top)
+            throw new LabException(
+                $"{_name} needs at least {new ByteSize(needed)} of memory with its initramfs of {new ByteSize((ulong)_initrd.Length)}, "
+                + $"and the machine has {memory.Size}. Give the machine more memory.");
+        return (top - size) & ~(ulong)(Page - 1);
+    }
+
+    byte[] EncodeCommandLine()
+    {
+        uint longest = _packaged.Value?.LongestCommandLine ?? LongestBareCommandLine;
+        if (!Ascii.IsValid(CommandLine) || CommandLine.Contains('\0', StringComparison.Ordinal))
+            throw new LabException($"The command line of {_name} holds something else than ASCII text: \"{CommandLine}\".");
+        if (CommandLine.Length > longest || CommandLine.Length >= (int)(BootLayout.StackTop - BootLayout.CommandLine) / 2)
+            throw new LabException($"The command line of {_name} has {CommandLine.Length} characters, and the kernel takes {longest}.");
+        return [.. Encoding.ASCII.GetBytes(CommandLine), 0];
+    }
+
+    static void AddRanges(BootParameters parameters, GuestMemory memory, PcHardware hardware)
+    {
+        parameters.AddRange(0, BootLayout.LowEnd, BootParameters.RangeKind.Usable);
+        parameters.AddRange(
+            BootLayout.LowEnd, BootLayout.HighStart - BootLayout.LowEnd, BootParameters.RangeKind.Reserved);      // ACPI tables among it
+        foreach ((ulong start, ulong length) in memory.Ranges)
+        {
+            ulong first = Math.Max(start, BootLayout.HighStart);
+            parameters.AddRange(first, start + length - first, BootParameters.RangeKind.Usable);
+            if (start == 0 && hardware.PciConfiguration != 0)
+                parameters.AddRange(hardware.PciConfiguration, AcpiTables.PciConfigurationSize, BootParameters.RangeKind.Reserved);
+        }
+    }
+
+    static byte[] ReadFile(string path, string what)
+    {
+        try
+        {
+            return File.ReadAllBytes(path);
+        }
+        catch (Exception cause) when (cause is IOException or UnauthorizedAccessException)
+        {
+            throw new LabException($"The {what} {path} cannot be read: {cause.Message}", cause);
+        }
+    }
+
+    static void RequireInitrd(byte[] initrd, string path)
+    {
+        if (initrd.Length == 0) throw new LabException($"The initramfs {path} is empty. Leave it out, or build it again.");
+    }
+}
