@@ -26,6 +26,8 @@ sealed class LiveView : IView
 
     public void Started(Lab lab) { }
 
+    public void Preparing(Lab lab, string what) => Console.Error.WriteLine(what);
+
     public void Happened(Lab lab, TimelineEvent what) { }
 
     public void Advanced(Lab lab)

@@ -5,6 +5,8 @@ sealed class PlainView(TextWriter output) : IView
 {
     public void Started(Lab lab) => output.WriteLine($"Lab \"{lab.Fleet.Name}\", seed {lab.Seed}");
 
+    public void Preparing(Lab lab, string what) => output.WriteLine(what);
+
     public void Happened(Lab lab, TimelineEvent what) => output.WriteLine(what);
 
     public void Advanced(Lab lab) { }

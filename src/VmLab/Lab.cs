@@ -99,14 +99,14 @@ public sealed class Lab : IAsyncDisposable
     public static Task<Lab> StartAsync(Fleet fleet, LabOptions? options = null) =>
         StartAsync(fleet, options, PcMachine.PowerOn);
 
-    internal static Task<Lab> StartAsync(Fleet fleet, LabOptions? options, Func<MachineConfig, FramePool, IMachine> build)
+    internal static async Task<Lab> StartAsync(Fleet fleet, LabOptions? options, Func<MachineConfig, FramePool, IMachine> build)
     {
         Pump pump = Pump.Current ?? throw new LabException(
             "A lab needs a pump to run on: use Lab.RunAsync, or [LabTest], or `vmlab repl`, or put your code in Pump.Run.");
         var lab = new Lab(fleet, options ?? pump.Options, pump);
         try
         {
-            lab.PowerOn(build);
+            await lab.PowerOn(build);
         }
         catch
         {
@@ -114,7 +114,7 @@ public sealed class Lab : IAsyncDisposable
             throw;
         }
         pump.Add(lab);
-        return Task.FromResult(lab);
+        return lab;
     }
 
     /// <summary>Waits until every guest is up.</summary>
@@ -267,7 +267,7 @@ public sealed class Lab : IAsyncDisposable
         _waits.Remove(wait);
     }
 
-    void PowerOn(Func<MachineConfig, FramePool, IMachine> build)
+    async Task PowerOn(Func<MachineConfig, FramePool, IMachine> build)
     {
         if (Fleet.Machines.IsEmpty) throw new LabException($"Fleet \"{Fleet.Name}\" has no machine: add one with .Vm(...).");
         HostMemory.RequireRoomFor(Fleet, HostMemory.Free());
@@ -276,7 +276,7 @@ public sealed class Lab : IAsyncDisposable
         foreach (MachineSpec spec in Fleet.Machines)
         {
             Guest guest = spec.Guest ?? throw new LabException($"Machine \"{spec.Name}\" has nothing to boot: say .Boot(Guest...).");
-            if (!prepared.TryGetValue(guest, out IBootable? bootable)) prepared[guest] = bootable = guest.Prepare();
+            if (!prepared.TryGetValue(guest, out IBootable? bootable)) prepared[guest] = bootable = await guest.PrepareAsync(new Preparation(this), _options.Stop);
             _machines.Add(new Vm(this, spec, _machines.Count, bootable, config => build(config, _pool)));
         }
     }
@@ -330,6 +330,12 @@ public sealed class Lab : IAsyncDisposable
             foreach (string line in lines) report.AppendLine().Append("    | ").Append(line);
         }
         return report.ToString();
+    }
+
+    // Passed on at once, on whatever thread: System.Progress would post it to the pump, which waits.
+    sealed class Preparation(Lab lab) : IProgress<string>
+    {
+        public void Report(string value) => lab._options.Observer?.Preparing(lab, value);
     }
 
     void Bark() => _options.Observer?.Stalled(this,

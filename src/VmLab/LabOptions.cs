@@ -45,10 +45,13 @@ public sealed record LabOptions
     }
 }
 
-/// <summary>Watches labs from the host's side, on the pump's thread; the watchdog calls from its own.</summary>
+/// <summary>Watches labs from the host's side, on the pump's thread; preparation and the watchdog call from their own.</summary>
 public interface ILabObserver
 {
     void Started(Lab lab);
+
+    /// <summary>A guest is being made, which takes time: a download, an unpacking.</summary>
+    void Preparing(Lab lab, string what);
 
     void Happened(Lab lab, TimelineEvent what);
 

@@ -1,4 +1,5 @@
 using VmLab.Core;
+using VmLab.Guests;
 using VmLab.Running;
 
 namespace VmLab.Tests;
@@ -67,10 +68,10 @@ public sealed class FleetTests
 
     sealed record CountingGuest(Action OnPrepare) : Guest
     {
-        public override VmLab.Guests.IBootable Prepare()
+        public override Task<IBootable> PrepareAsync(IProgress<string> progress, CancellationToken cancellation)
         {
             OnPrepare();
-            return new ScriptedGuest(_ => { });
+            return Task.FromResult<IBootable>(new ScriptedGuest(_ => { }));
         }
     }
 }

@@ -9,7 +9,8 @@ namespace VmLab.Tests;
 /// <summary>A guest that does what a test says, when it says; it boots no processor.</summary>
 sealed record ScriptedGuest(Action<ScriptedMachine> Script) : Guest, IBootable
 {
-    public override IBootable Prepare() => this;
+    public override Task<IBootable> PrepareAsync(IProgress<string> progress, CancellationToken cancellation) =>
+        Task.FromResult<IBootable>(this);
 
     public BootEntry Load(GuestMemory memory, BootContext context) => default;
 }
