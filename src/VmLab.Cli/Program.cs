@@ -44,7 +44,7 @@ static class Program
         var version = new Option<bool>("--version") { Description = "Shows the version." };
         var vmlab = new Command("vmlab", "Deterministic simulation testing for real, unmodified operating systems.")
         {
-            Run(), Repl(), new HelpOption(), version,
+            Run(), Repl(), Guests(), new HelpOption(), version,
         };
         vmlab.SetAction(parsed =>
         {
@@ -77,6 +77,21 @@ static class Program
         var repl = new Command("repl", "Reads and runs C# a statement at a time.") { s_threads, s_seed, s_hashes };
         repl.SetAction(parsed => ReplCommand.Run(Options(parsed)));
         return repl;
+    }
+
+    static Command Guests()
+    {
+        var packages = new Argument<string[]>("PACKAGE") { Description = "Debian packages to have in the guest.", Arity = ArgumentArity.OneOrMore };
+        var update = new Option<bool>("--update") { Description = "Asks apt for the packages' present versions." };
+        var list = new Command("list", "Shows the guests in the store.");
+        list.SetAction(_ => GuestsCommand.List());
+        var fetch = new Command("fetch", "Fetches Debian's kernel, busybox and e2fsprogs, and builds the guest.") { update };
+        fetch.SetAction(parsed => GuestsCommand.Fetch([], parsed.GetValue(update)));
+        var add = new Command("add", "Fetches and builds a guest with more Debian packages.") { packages, update };
+        add.SetAction(parsed => GuestsCommand.Fetch(parsed.GetRequiredValue(packages), parsed.GetValue(update)));
+        var guests = new Command("guests", "The guests in the store: list (default), fetch, add.") { list, fetch, add };
+        guests.SetAction(_ => GuestsCommand.List());
+        return guests;
     }
 
     /// <summary>The environment's options, and over them those of the command line.</summary>
