@@ -18,8 +18,9 @@ namespace VmLab.Guests;
 /// <param name="source">Where packages come from.</param>
 public sealed partial class GuestStore(string folder, IPackageSource source)
 {
-    /// <summary>What every Debian guest has besides its kernel and busybox.</summary>
-    public static IReadOnlyList<string> DefaultPackages { get; } = ["e2fsprogs"];
+    /// <summary>What every Debian guest has besides its kernel and busybox: Debian's own /bin/sh, and tools for ext4.</summary>
+    /// <remarks>Busybox' shell runs its own applets before it looks for programs, and so would hide those that packages bring.</remarks>
+    public static IReadOnlyList<string> DefaultPackages { get; } = ["dash", "e2fsprogs"];
 
     const string KernelMetapackage = "linux-image-cloud-amd64", Busybox = "busybox-static";
     const string Selections = "selections", Packages = "packages", Guests = "guests", Description = "guest.json", Temporary = "new-";

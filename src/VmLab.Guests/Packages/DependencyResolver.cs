@@ -13,8 +13,8 @@ static class DependencyResolver
 
     static readonly HashSet<string> s_installationOnly =
     [
-        "adduser", "base-passwd", "ca-certificates-java", "cdebconf", "debconf", "debconf-2.0", "dpkg", "init-system-helpers",
-        "install-info", "lsb-base", "passwd", "sysvinit-utils", "ucf",
+        "adduser", "base-passwd", "ca-certificates-java", "cdebconf", "debconf", "debconf-2.0", "debianutils", "dpkg",
+        "init-system-helpers", "install-info", "lsb-base", "passwd", "sysvinit-utils", "ucf",
     ];
 
     /// <param name="names">What the user named; these are never left out.</param>

@@ -12,11 +12,12 @@ static class GuestBuilder
 {
     const string KernelPrefix = "boot/vmlinuz-", ModulesFolder = "lib/modules/";
 
-    // Of no use in a guest without pagers, translations or a package manager; it would only be copied at every boot.
+    // Of no use in a guest without pagers, translations, foreign character sets, service or package manager, and copied at every boot.
     static readonly string[] s_leftOut =
     [
         "usr/share/doc/", "usr/share/man/", "usr/share/info/", "usr/share/locale/", "usr/share/lintian/", "usr/share/bug/",
         "usr/share/doc-base/", "usr/share/bash-completion/", "usr/share/menu/", "lib/systemd/", "usr/lib/systemd/",
+        "lib/x86_64-linux-gnu/gconv/", "usr/lib/x86_64-linux-gnu/gconv/", "lib/udev/", "usr/lib/udev/",
     ];
 
     /// <summary>Changes whenever equal packages would give another guest.</summary>
