@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using Iced.Intel;
 using VmLab.Core;
 using VmLab.Guests;
 
@@ -24,6 +25,10 @@ public abstract record Guest
     public static Guest Linux(
         string kernel, string? initrd = null, string commandLine = DebianGuest.DefaultCommandLine, string? readyText = null) =>
         new LinuxSpec(kernel, initrd, commandLine, readyText);
+
+    /// <summary>A bare-metal program, written in place with Iced's assembler: 64-bit, at 1 MiB, interrupts off, 4 GiB mapped as they are.</summary>
+    /// <param name="write">Writes the program; called once for all machines that boot this value.</param>
+    public static Guest Program(Action<Assembler> write, BootMode mode = BootMode.Long64) => Of(new ProgramGuest(write, mode));
 
     /// <summary>Bytes of the user's own making.</summary>
     public static Guest Of(IBootable bootable, Readiness? readiness = null) => new ReadySpec(bootable, readiness ?? Readiness.PoweredOn);

@@ -27,7 +27,9 @@ public sealed class Lab : IAsyncDisposable
     readonly List<Vm> _machines = [];
     readonly List<Wait> _waits = [];
     readonly List<TimelineEvent> _timeline = [];
+    readonly List<(ulong Time, int Machine, TimelineEvent What)> _happened = [];
     string? _lastReport;
+    bool _isSettling;
     bool _isClosed;
 
     Lab(Fleet fleet, LabOptions options, Pump pump)
@@ -145,7 +147,8 @@ public sealed class Lab : IAsyncDisposable
     /// <exception cref="LimitReachedException">It did not hold in time.</exception>
     /// <exception cref="MachineStoppedException">It does not hold, and no machine runs that could change it.</exception>
     public Task Until(Func<bool> condition, TimeSpan? within = null, CancellationToken cancellation = default) => Await(
-        "The condition did not come to hold", within, null, cancellation, (out bool holds) => holds = condition());
+        WaitFor<bool>("The condition did not come to hold", within, null, needsKernel: false, (out bool holds) => holds = condition()),
+        cancellation);
 
     /// <summary>Writes a remark into the timeline.</summary>
     public void Note(string remark) => Add(null, remark);
@@ -162,24 +165,26 @@ public sealed class Lab : IAsyncDisposable
         return ValueTask.CompletedTask;
     }
 
-    /// <summary>Waits for something; every await of a lab goes through here.</summary>
+    /// <summary>A wait that throws at its limit, and when its machine stops.</summary>
     /// <param name="failure">Says what did not come, for the message: "alice's console did not show ...".</param>
     /// <param name="machine">The machine that must bring it, or <see langword="null"/> for any.</param>
-    internal Task<T> Await<T>(string failure, TimeSpan? within, Vm? machine, CancellationToken cancellation, Look<T> look)
+    internal Wait<T> WaitFor<T>(string failure, TimeSpan? within, Vm? machine, bool needsKernel, Look<T> look)
     {
         TimeSpan limit = within ?? _options.Limit;
-        return Await(new Wait<T>
+        return new Wait<T>
         {
             LimitAt = limit == Timeout.InfiniteTimeSpan ? ulong.MaxValue : TimeAfter(limit),
             Machine = machine,
+            NeedsKernel = needsKernel,
             Look = look,
             OnLimit = () => throw new LimitReachedException(
                 $"{failure} within {Spoken(limit)} of guest time.", ReportOf(machine)),
             OnHopeless = () => throw new MachineStoppedException(
                 $"{failure}: {machine?.WhyStopped ?? "no machine runs any more"}.", ReportOf(machine)),
-        }, cancellation);
+        };
     }
 
+    /// <summary>Waits for something; every await of a lab goes through here.</summary>
     internal Task<T> Await<T>(Wait<T> wait, CancellationToken cancellation)
     {
         RequireOpen();
@@ -213,10 +218,8 @@ public sealed class Lab : IAsyncDisposable
 
     internal void Add(Vm? machine, ulong time, string what)
     {
-        var happened = new TimelineEvent(Time(time), machine?.Name, what);
-        if (_timeline.Count == MostEvents) _timeline.RemoveRange(0, MostEvents / 4);
-        _timeline.Add(happened);
-        _options.Observer?.Happened(this, happened);
+        _happened.Add((time, machine?.Index ?? -1, new TimelineEvent(Time(time), machine?.Name, what)));
+        if (!_isSettling) WriteTimeline();
     }
 
     internal void RequireOpen()
@@ -283,6 +286,7 @@ public sealed class Lab : IAsyncDisposable
 
     void Settle()
     {
+        _isSettling = true;
         foreach (Vm machine in _machines)
         {
             if (machine.Powered.Crash is { } crash) EndWaits(wait => wait.Fail(Crashed(machine, crash)));
@@ -291,8 +295,22 @@ public sealed class Lab : IAsyncDisposable
             machine.Deliver();
         }
         _hashes?.Flush();
-        foreach (Vm machine in _machines.OrderBy(machine => machine.Powered.Now)) machine.SettleStatus();
+        foreach (Vm machine in _machines) machine.SettleStatus();
+        _isSettling = false;
+        WriteTimeline();
         EndWaits();
+    }
+
+    /// <summary>Puts what a quantum brought into the timeline, in the order of (time, machine, sequence).</summary>
+    void WriteTimeline()
+    {
+        foreach (var (_, _, happened) in _happened.OrderBy(entry => (entry.Time, entry.Machine)))
+        {
+            if (_timeline.Count == MostEvents) _timeline.RemoveRange(0, MostEvents / 4);
+            _timeline.Add(happened);
+            _options.Observer?.Happened(this, happened);
+        }
+        _happened.Clear();
     }
 
     // A wait's condition may be the script's own code, which may start further waits.
@@ -310,13 +328,13 @@ public sealed class Lab : IAsyncDisposable
     }
 
     bool IsHopeless(Wait wait) => !wait.OutlivesMachines && (wait.Machine is { } machine
-        ? machine.Status != MachineStatus.Running
+        ? machine.Status != MachineStatus.Running || wait.NeedsKernel && machine.HasPanicked
         : _machines.TrueForAll(machine => machine.Status != MachineStatus.Running));
 
     InfrastructureException Crashed(Vm machine, Exception crash) => new(
         $"VmLab itself failed while {machine.Name} ran: {crash.Message}{Environment.NewLine}{ReportOf(machine)}", crash);
 
-    string ReportOf(Vm? machine) => ReportOf(machine is null ? _machines : [machine]);
+    internal string ReportOf(Vm? machine) => ReportOf(machine is null ? _machines : [machine]);
 
     string ReportOf(IReadOnlyList<Vm> machines)
     {

@@ -15,6 +15,7 @@ public sealed class VmConsole
     readonly Decoder _decoder = Encoding.UTF8.GetDecoder();
     string? _cached = "";
     int _expected;
+    int _lineStart;
     bool _wasReturn;
 
     internal VmConsole(Vm vm) => _vm = vm;
@@ -47,8 +48,8 @@ public sealed class VmConsole
     {
         ArgumentException.ThrowIfNullOrEmpty(text);
         int searched = 0;
-        return _vm.Lab.Await(
-            $"{_vm.Name}'s console did not show {Quoted(text)}", within, _vm, cancellation, (out string shown) =>
+        return _vm.Lab.Await(_vm.Lab.WaitFor<string>(
+            $"{_vm.Name}'s console did not show {Quoted(text)}", within, _vm, needsKernel: false, (out string shown) =>
             {
                 shown = "";
                 if (_text.Length == searched) return false;
@@ -59,19 +60,31 @@ public sealed class VmConsole
                 shown = Text[_expected..end];
                 _expected = end;
                 return true;
-            });
+            }), cancellation);
     }
 
     /// <summary>Types for the guest, which gets the bytes as its serial port takes them. A line ends in <c>\n</c>.</summary>
     public void Send(string text) => _vm.Powered.Machine.SendToConsole(Encoding.UTF8.GetBytes(text));
 
-    internal void Receive(byte value)
+    /// <summary>Takes a byte, and says whether it ended a line on which the kernel reports its panic.</summary>
+    internal bool Receive(byte value)
     {
         _bytes.Add(value);
         Span<char> characters = stackalloc char[4];
         int count = _decoder.GetChars([value], characters, flush: false);
         foreach (char character in characters[..count]) Append(character);
         if (_bytes.Count > MostBytes) DropOldest();
+        return value == '\n' && EndsInPanic();
+    }
+
+    bool EndsInPanic()
+    {
+        const string Panic = "Kernel panic - not syncing";
+        const int MostColumns = 1000;
+        int length = Math.Min(_text.Length - _lineStart, MostColumns);
+        bool panics = length > Panic.Length && _text.ToString(_lineStart, length).Contains(Panic, StringComparison.Ordinal);
+        _lineStart = _text.Length;
+        return panics;
     }
 
     // "\r\n" is one line end; a "\r" alone stays, for it is how progress is drawn.
@@ -89,6 +102,7 @@ public sealed class VmConsole
         int dropped = _text.Length / 4;
         _text.Remove(0, dropped);
         _expected = Math.Max(0, _expected - dropped);
+        _lineStart = Math.Max(0, _lineStart - dropped);
         _cached = null;
     }
 

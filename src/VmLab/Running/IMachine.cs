@@ -1,3 +1,4 @@
+using VmLab.Core;
 using VmLab.Machines;
 
 namespace VmLab.Running;

@@ -12,6 +12,9 @@ abstract class Wait
     /// <summary>The machine without which the wait is hopeless; <see langword="null"/> for any.</summary>
     public Vm? Machine { get; init; }
 
+    /// <summary>Whether the guest's kernel must be alive to bring it.</summary>
+    public bool NeedsKernel { get; init; }
+
     /// <summary>Whether the wait goes on when no machine runs that could bring what it waits for.</summary>
     public bool OutlivesMachines { get; init; }
 
@@ -36,10 +39,10 @@ sealed class Wait<T> : Wait
     public required Look<T> Look { get; init; }
 
     /// <summary>What the wait brings, or throws, at its limit.</summary>
-    public required Func<T> OnLimit { get; init; }
+    public required Func<T> OnLimit { get; set; }
 
     /// <summary>What the wait brings, or throws, once no machine runs that could bring anything else.</summary>
-    public required Func<T> OnHopeless { get; init; }
+    public required Func<T> OnHopeless { get; set; }
 
     public override bool TryEnd(ulong now, bool isHopeless)
     {
