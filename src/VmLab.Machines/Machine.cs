@@ -27,7 +27,9 @@ public sealed class Machine : IDisposable
         Memory = new MemoryBus(_ram);
         Console = new SerialEndpoint(FeedSerial);
         Channel = new SerialEndpoint(FeedSerial);
-        _pc = new Pc(Memory, _clock, value => Console.Received?.Invoke(value), value => Channel.Received?.Invoke(value));
+        _pc = new Pc(Memory, _clock, new PcOutlets(
+            value => Console.Received?.Invoke(value), value => Channel.Received?.Invoke(value),
+            PowerOff: () => Stop(MachineStatus.PoweredOff), Reset: () => Stop(MachineStatus.Reset)));
         _pc.Console.RoomAppeared = FeedSerial;
         _pc.Channel.RoomAppeared = FeedSerial;
         _cpu = new Vcpu(

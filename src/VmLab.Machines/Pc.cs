@@ -3,6 +3,11 @@ using VmLab.Devices;
 
 namespace VmLab.Machines;
 
+/// <summary>What the chips of a PC ask of the machine around them.</summary>
+/// <param name="ConsoleSent">Takes each byte of the first serial port.</param>
+/// <param name="ChannelSent">Takes each byte of the second.</param>
+sealed record PcOutlets(Action<byte> ConsoleSent, Action<byte> ChannelSent, Action PowerOff, Action Reset);
+
 /// <summary>The chips of a PC and the wires between them.</summary>
 sealed class Pc
 {
@@ -11,24 +16,40 @@ sealed class Pc
     readonly IoApic _ioApic;
     readonly Pit8254 _pit;
     readonly SystemControlPort _systemControl;
+    readonly Hpet _hpet;
+    readonly CmosRtc _rtc;
+    readonly AcpiPm _pm;
+    readonly ResetRegister _reset;
+    readonly PciHost _pci;
+    readonly Keyboard8042 _keyboard;
     readonly List<ITimed> _timed = [];
-    readonly List<IDrivesLines> _drivers = [];
     readonly List<Action<StateHash>> _hashes = [];
 
-    public Pc(MemoryBus memory, VirtualClock clock, Action<byte> consoleSent, Action<byte> channelSent)
+    public Pc(MemoryBus memory, VirtualClock clock, PcOutlets outlets)
     {
         Clock = clock;
         LocalApic = new LocalApic(0, clock, _apicBus, _pic);
         _ioApic = new IoApic(_apicBus);
-        _pit = new Pit8254(clock, Line(PcLayout.PitInterrupt, PcLayout.PitPin));
+
+        // The HPET takes the places of PIT and RTC while it replaces them.
+        IrqLine timer = Line(PcLayout.PitInterrupt, PcLayout.PitPin), rtc = Line(PcLayout.RtcInterrupt);
+        _hpet = new Hpet(clock, timer, rtc, [.. Enumerable.Range(Hpet.FirstRoute, Hpet.RouteCount).Select(Pin)]);
+        _pit = new Pit8254(clock, Unless(() => _hpet.ReplacesLegacy, timer));
+        _rtc = new CmosRtc(clock, Unless(() => _hpet.ReplacesLegacy, rtc), PcLayout.PowerOnDate);
+
         _systemControl = new SystemControlPort(clock, _pit);
-        Console = new Uart16550(Line(PcLayout.SerialOneInterrupt), consoleSent);
-        Channel = new Uart16550(Line(PcLayout.SerialTwoInterrupt), channelSent);
+        _pm = new AcpiPm(clock, Line(PcLayout.SciInterrupt), outlets.PowerOff, PcLayout.SoftOffType);
+        _reset = new ResetRegister(_ => outlets.Reset());
+        _keyboard = new Keyboard8042(Line(PcLayout.KeyboardInterrupt), outlets.Reset);
+        _pci = new PciHost([.. PcLayout.PciInterrupts.Select((input, i) => Line(input, PcLayout.FirstPciPin + i))], _reset);
+        Console = new Uart16550(Line(PcLayout.SerialOneInterrupt), outlets.ConsoleSent);
+        Channel = new Uart16550(Line(PcLayout.SerialTwoInterrupt), outlets.ChannelSent);
+
         WirePorts();
         WireMemory(memory);
         WireMsrs();
-        Register(LocalApic, _ioApic, _pit, _systemControl, Console, Channel);
-        _hashes.Add(hash => hash.AddRecord(_pic.Save()));
+        _pci.AssignResources(PcLayout.PciWindow, PcLayout.PciPorts, [.. PcLayout.PciInterrupts.Select(input => (byte)input)]);
+        Keep();
     }
 
     public VirtualClock Clock { get; }
@@ -68,6 +89,14 @@ sealed class Pc
         _ioApic.SetPin(pin ?? input, high);
     });
 
+    /// <summary>A line to the I/O APIC alone.</summary>
+    IrqLine Pin(int pin) => new(high => _ioApic.SetPin(pin, high));
+
+    static IrqLine Unless(Func<bool> isCutOff, IrqLine line) => new(high =>
+    {
+        if (!isCutOff()) line.Set(high);
+    });
+
     void WirePorts()
     {
         Ports.Add(PcLayout.MasterPic, 2, _pic.Master);
@@ -75,14 +104,23 @@ sealed class Pc
         Ports.Add(PcLayout.TriggerControl, 2, _pic.TriggerControl);
         Ports.Add(PcLayout.Pit, 4, _pit);
         Ports.Add(PcLayout.SystemControl, 1, _systemControl);
+        Ports.Add(PcLayout.Keyboard, 1, _keyboard.DataPort);
+        Ports.Add(PcLayout.KeyboardCommand, 1, _keyboard.CommandPort);
+        Ports.Add(PcLayout.Cmos, 2, _rtc);
         Ports.Add(PcLayout.SerialOne, 8, Console);
         Ports.Add(PcLayout.SerialTwo, 8, Channel);
+        Ports.Add(PcLayout.PmEvent, AcpiPm.PortCount, _pm);
+        Ports.Add(PcLayout.PciAddress, 4, _pci.AddressPorts);
+        Ports.Add(PcLayout.PciData, 4, _pci.DataPorts);
+        Ports.Add(PcLayout.PciPorts, PcLayout.PciPortCount, _pci.PortWindow(PcLayout.PciPorts));
     }
 
     void WireMemory(MemoryBus memory)
     {
         memory.Add(PcLayout.LocalApic, PcLayout.LocalApicLength, LocalApic);
         memory.Add(PcLayout.IoApic, PcLayout.IoApicLength, _ioApic);
+        memory.Add(PcLayout.Hpet, PcLayout.HpetLength, _hpet);
+        memory.Add(PcLayout.PciWindow, PcLayout.PciWindowLength, _pci.MemoryWindow(PcLayout.PciWindow));
     }
 
     void WireMsrs()
@@ -92,23 +130,28 @@ sealed class Pc
         Msrs.Add(LocalApic.FirstX2ApicMsr, LocalApic.LastX2ApicMsr, LocalApic);
     }
 
-    void Register(params ReadOnlySpan<object> devices)
+    /// <summary>Lists every chip: what it remembers is part of the machine's state, and its deadlines are the machine's.</summary>
+    void Keep()
     {
-        foreach (object device in devices)
-        {
-            if (device is ITimed timed) _timed.Add(timed);
-            if (device is IDrivesLines driver) _drivers.Add(driver);
-            _hashes.Add(HashOf(device));
-        }
+        Keep(LocalApic);
+        Keep(_ioApic);
+        Keep(_pic);
+        Keep(_pit);
+        Keep(_hpet);
+        Keep(_rtc);
+        Keep(_systemControl);
+        Keep(_pm);
+        Keep(_reset);
+        Keep(_keyboard);
+        Keep(_pci);
+        Keep(Console);
+        Keep(Channel);
     }
 
-    static Action<StateHash> HashOf(object device) => device switch
+    void Keep<TState>(ISnapshot<TState> device)
+        where TState : struct
     {
-        ISnapshot<LocalApic.State> apic => hash => hash.AddRecord(apic.Save()),
-        ISnapshot<IoApic.State> apic => hash => hash.AddRecord(apic.Save()),
-        ISnapshot<Pit8254.State> pit => hash => hash.AddRecord(pit.Save()),
-        ISnapshot<SystemControlPort.State> port => hash => hash.AddRecord(port.Save()),
-        ISnapshot<Uart16550.State> uart => hash => hash.AddRecord(uart.Save()),
-        _ => throw new NotSupportedException($"{device.GetType().Name} has no state to hash."),
-    };
+        _hashes.Add(hash => hash.AddRecord(device.Save()));
+        if (device is ITimed timed) _timed.Add(timed);
+    }
 }

@@ -41,6 +41,8 @@ public sealed unsafe partial class Vcpu
             | (ulong)_s->NmiPending << 32 | (ulong)_s->TrapPending << 40);
         hash.Add(_s->Mxcsr);
         for (int i = 0; i < 32; i++) hash.Add(_s->Xmm[i]);
+        Floating.X87State x87 = _s->X87;
+        hash.Add(System.Runtime.InteropServices.MemoryMarshal.AsBytes(new ReadOnlySpan<Floating.X87State>(in x87)));
         hash.AddRecord(_s->Random);
     }
 }

@@ -18,6 +18,7 @@ public sealed unsafe partial class Vcpu
         _s->Pat = 0x0007_0406_0007_0406;
         _s->Mxcsr = 0x1F80;
         _s->MiscEnable = 1;
+        _s->X87 = Floating.X87State.Initial with { Control = 0x40, Tags = 0xFF };
         _s->Gpr[Gpr.Rdx] = Cpuid.Signature;
         UpdateMode();
     }

@@ -24,8 +24,9 @@ unsafe readonly ref struct Form
 {
     readonly Op* _op;
 
-    public Form(in Instruction instruction, Op* op, ulong blockStart, bool isLong)
+    public Form(in Instruction instruction, Op* op, byte* code, ulong blockStart, bool isLong)
     {
+        Code = code;
         _op = op;
         Instruction = ref instruction;
         IsLong = isLong;
@@ -44,6 +45,9 @@ unsafe readonly ref struct Form
     /// <summary>64-bit mode.</summary>
     public readonly bool IsLong;
     public readonly AddressKind Address;
+
+    /// <summary>The instruction's bytes.</summary>
+    public readonly byte* Code;
 
     public Op* Op => _op;
     public bool IsMemory(int operand) => Instruction.GetOpKind(operand) == OpKind.Memory;

@@ -59,6 +59,12 @@ public struct FloatContext
 
     internal readonly bool IsMasked(FloatExceptions exception) => (Masks & exception) != 0;
 
+    internal void Forget(FloatExceptions exceptions)
+    {
+        Raised &= ~exceptions;
+        IsRoundedUp = false;
+    }
+
     internal void Raise(FloatExceptions exceptions) => Raised |= exceptions;
 
     internal readonly FloatContext WithRounding(RoundingMode rounding) =>

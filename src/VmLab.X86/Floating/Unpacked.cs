@@ -16,6 +16,9 @@ readonly record struct Unpacked(
     static readonly UInt128 QuietBit = UInt128.One << 126;
 
     public bool IsNan => Class is FloatClass.QuietNan or FloatClass.SignalingNan;
+    /// <summary>Zero, finite or infinite: what arithmetic is about.</summary>
+    public bool IsNumber => Class <= FloatClass.Infinity;
+
     public bool IsZero => Class == FloatClass.Zero;
     public bool IsFinite => Class == FloatClass.Finite;
     public bool IsInfinity => Class == FloatClass.Infinity;

@@ -181,7 +181,7 @@ static unsafe class Strings
     {
         target = null;
         if (!IsPlain(s, to)) return true;
-        if (source >= (byte*)s->Scratch && source < (byte*)s->Scratch + 32) return true;
+        if (source >= (byte*)s->Scratch && source < (byte*)s->Scratch + CpuState.ScratchBytes) return true;
         target = (byte*)(to + (ulong)s->Tlb[(to >> 12) & Tlb.IndexMask].Delta);
         // Forward copies may overlap only where the source lies at or behind the target.
         return target > source && target < source + bytes;

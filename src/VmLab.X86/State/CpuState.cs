@@ -15,6 +15,9 @@ public unsafe struct CpuState
     public const int GprOffset = 0, ZeroOffset = 128, RipOffset = 136;
     public const int SegmentCount = 6, NoSegment = 6;
 
+    /// <summary>The longest operand: an FXSAVE area.</summary>
+    public const int ScratchBytes = 512;
+
     /// <summary>RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8 to R15.</summary>
     public fixed ulong Gpr[16];
 
@@ -133,7 +136,7 @@ public unsafe struct CpuState
     public BlockSlot* BlockCache;
 
     /// <summary>Where an access that no pointer can serve is assembled: it crosses a page, or goes to a device.</summary>
-    public fixed ulong Scratch[4];
+    public fixed ulong Scratch[ScratchBytes / 8];
 
     /// <summary>A GC handle of the managed processor around this state.</summary>
     public nint Owner;

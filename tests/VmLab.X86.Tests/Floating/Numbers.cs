@@ -26,6 +26,9 @@ public static class Numbers
     /// <summary>Pairs of 32-bit numbers: every pair of edges, then random ones.</summary>
     public static IEnumerable<(ulong A, ulong B)> Pairs32(int count, ulong seed) => Pairs(Edges32, 32, count, seed);
 
+    public static ulong Any64(ref Rng rng) => One(Edges64, 64, ref rng);
+    public static ulong Any32(ref Rng rng) => One(Edges32, 32, ref rng);
+
     static IEnumerable<(ulong A, ulong B)> Pairs(ulong[] edges, int width, int count, ulong seed)
     {
         foreach (ulong a in edges)
