@@ -1,5 +1,6 @@
 using System.Text;
 using VmLab.Core;
+using VmLab.Guests.Channel;
 
 namespace VmLab.Guests.Initramfs;
 
@@ -40,6 +41,7 @@ static class GuestRoot
         root.AddFile("etc/group", Plain, "root:x:0:\ntty:x:5:\ndisk:x:6:\nnogroup:x:65534:\n");
         root.AddFile("etc/hosts", Plain, "127.0.0.1 localhost\n");
         root.AddFile("usr/bin/busybox", Executable, busybox);
+        root.AddFile("usr/sbin/vmlab-agent", Executable, AgentProgram.Build());
     }
 
     /// <summary>Links every applet of busybox that no package brings a program for.</summary>
@@ -88,7 +90,8 @@ static class GuestRoot
     }
 
     /// <summary>Everything in a guest that is the lab's own: what a guest's identity depends on besides packages.</summary>
-    public static byte[] OwnFiles() => [.. s_ownFiles.SelectMany(Resource), .. Encoding.UTF8.GetBytes(string.Join(' ', Modules))];
+    public static byte[] OwnFiles() =>
+        [.. s_ownFiles.SelectMany(Resource), .. AgentProgram.Build(), .. Encoding.UTF8.GetBytes(string.Join(' ', Modules))];
 
     static byte[] Resource(string name)
     {
