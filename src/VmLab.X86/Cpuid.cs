@@ -32,7 +32,7 @@ public static class Cpuid
     const Basic AllBasic = Basic.Fpu | Basic.De | Basic.Pse | Basic.Tsc | Basic.Msr | Basic.Pae | Basic.Cx8 | Basic.Apic | Basic.Sep
         | Basic.Mtrr | Basic.Pge | Basic.Cmov | Basic.Pat | Basic.Pse36 | Basic.Clflush | Basic.Mmx | Basic.Fxsr | Basic.Sse | Basic.Sse2;
 
-    const Further AllFurther = Further.Sse3 | Further.Ssse3 | Further.Cx16 | Further.Pcid | Further.Sse41 | Further.X2Apic
+    const Further AllFurther = Further.Sse3 | Further.Ssse3 | Further.Cx16 | Further.Pcid | Further.Sse41 | Further.Sse42 | Further.X2Apic
         | Further.Popcnt | Further.TscDeadline | Further.Rdrand | Further.Hypervisor;
 
     // Leaf 7: FSGSBASE, SMEP, INVPCID, RDSEED, SMAP, CLFLUSHOPT; and UMIP.

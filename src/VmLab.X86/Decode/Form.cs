@@ -109,7 +109,7 @@ unsafe readonly ref struct Form
         if (register is >= Iced.Intel.Register.AH and <= Iced.Intel.Register.BH)
             return (byte)(8 * (register - Iced.Intel.Register.AH) + 1);
         if (register is Iced.Intel.Register.RIP or Iced.Intel.Register.EIP) return CpuState.RipOffset;
-        return (byte)(8 * register.GetFullRegister().GetNumber());
+        return (byte)(8 * register.GetFullRegister().GetNumber());   // SPL to R15L count from 8 among their own
     }
 
     public static int SegmentOf(Iced.Intel.Register register) => register - Iced.Intel.Register.ES;

@@ -15,6 +15,8 @@ public struct FloatContext
     const int RoundingShift = 13, MaskShift = 7;
     const uint InexactFlag = (uint)FloatExceptions.Inexact, InexactMask = InexactFlag << MaskShift;
 
+    FloatExceptions _earlier;   // of the steps that have ended, all masked
+
     /// <param name="mxcsr">The register as it is, sticky flags included; they spare the fast paths a proof of exactness.</param>
     public FloatContext(uint mxcsr) => Control = mxcsr;
 
@@ -38,7 +40,7 @@ public struct FloatContext
     /// What the status flags show in the end: an unmasked exception found before the result keeps those of the result away.
     /// </summary>
     public readonly FloatExceptions Reported =>
-        (Raised & ~Masks & FloatExceptions.BeforeResult) == 0 ? Raised : Raised & FloatExceptions.BeforeResult;
+        _earlier | ((Raised & ~Masks & FloatExceptions.BeforeResult) == 0 ? Raised : Raised & FloatExceptions.BeforeResult);
 
     /// <summary>A context with the rounding mode and masks of an x87 control word, nothing flushed.</summary>
     public static FloatContext FromControlWord(ushort control) =>
@@ -48,9 +50,19 @@ public struct FloatContext
     /// <returns>Whether the result may be written; if not, the instruction ends in #XM and changes nothing else.</returns>
     public readonly bool Retire(ref uint mxcsr)
     {
-        if (Raised == 0) return true;
+        if ((Raised | _earlier) == 0) return true;
         mxcsr |= (uint)Reported;
         return (Raised & ~Masks) == 0;
+    }
+
+    /// <summary>Ends a step of an instruction that has several, as DPPS has: what it raised stays reported whatever follows.</summary>
+    /// <returns>Whether there is a next step: an unmasked exception ends the instruction.</returns>
+    internal bool EndStep()
+    {
+        if ((Raised & ~Masks) != 0) return false;
+        _earlier |= Raised;
+        Raised = 0;
+        return true;
     }
 
     /// <summary>Rounding is nearest, and an inexact result changes nothing: the flag is set already and masked.</summary>
