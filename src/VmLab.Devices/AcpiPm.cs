@@ -2,10 +2,13 @@ using VmLab.Core;
 
 namespace VmLab.Devices;
 
-/// <summary>The fixed power-management hardware of ACPI: PM1 events and control, and the power-management timer.</summary>
+/// <summary>
+/// The fixed power-management hardware of ACPI: PM1 events and control, and the power-management timer.
+/// </summary>
 /// <remarks>
-/// Sixteen ports: status at 0, enable at 2, control at 4, timer at 8. Simplified: the machine is in ACPI mode from power-on (the FADT
-/// gives no SMI command port), and of the sleeping states only soft-off is there; others are not entered.
+/// Sixteen ports: status at 0, enable at 2, control at 4, timer at 8. Simplified: the machine is in ACPI mode from
+/// power-on (the FADT gives no SMI command port), and of the sleeping states only soft-off is there; others are not
+/// entered.
 /// Source: ACPI specification 6.4, §4.8.2 (power-management timer), §4.8.3 (PM1 registers).
 /// </remarks>
 /// <param name="sci">The system control interrupt.</param>
@@ -72,7 +75,7 @@ public sealed class AcpiPm(IClock clock, IrqLine sci, Action powerOff, byte soft
         switch (offset)
         {
             case Status or Status + 1: _state.Status &= ~((Events)(value << 8 * offset) & Clearable); break;
-            case Enable or Enable + 1: _state.Enabled = (Events)Merge((ushort)_state.Enabled, value, offset - Enable) & Enableable; break;
+            case Enable or Enable + 1: SetEnabled(Merge((ushort)_state.Enabled, value, offset - Enable)); break;
             case Control or Control + 1: SetControl(Merge(_state.Control, value, offset - Control)); break;
         }
         sci.Set(LineLevel);
@@ -100,6 +103,8 @@ public sealed class AcpiPm(IClock clock, IrqLine sci, Action powerOff, byte soft
 
     public void RestoreLines() => sci.SetSilently(LineLevel);
 
+    void SetEnabled(ushort value) => _state.Enabled = (Events)value & Enableable;
+
     void SetControl(ushort value)
     {
         _state.Control = (ushort)(value & WritableControl);
@@ -108,5 +113,6 @@ public sealed class AcpiPm(IClock clock, IrqLine sci, Action powerOff, byte soft
 
     static byte ByteOf(ushort value, int index) => (byte)(value >> 8 * index);
 
-    static ushort Merge(ushort value, byte part, int index) => (ushort)(value & ~(0xFF << 8 * index) | part << 8 * index);
+    static ushort Merge(ushort value, byte part, int index) =>
+        (ushort)(value & ~(0xFF << 8 * index) | part << 8 * index);
 }

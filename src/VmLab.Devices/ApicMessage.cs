@@ -9,7 +9,8 @@ public enum DeliveryMode : byte
 /// <summary>An interrupt on its way to one or more local APICs.</summary>
 /// <param name="Destination">An APIC identifier, or a logical address; all ones is everybody.</param>
 /// <param name="IsLevel">The sender waits for an end of interrupt.</param>
-public readonly record struct ApicMessage(uint Destination, bool IsLogical, DeliveryMode Mode, byte Vector, bool IsLevel = false)
+public readonly record struct ApicMessage(
+    uint Destination, bool IsLogical, DeliveryMode Mode, byte Vector, bool IsLevel = false)
 {
     public const uint Everybody = uint.MaxValue;
 

@@ -2,18 +2,21 @@ using VmLab.Core;
 
 namespace VmLab.Devices;
 
-/// <summary>The MC146818 clock of a PC: time and date, alarm, periodic interrupt, and 114 bytes that outlive the power.</summary>
+/// <summary>
+/// The MC146818 clock of a PC: time and date, alarm, periodic interrupt, and 114 bytes that outlive the power.
+/// </summary>
 /// <remarks>
-/// Simplified: the day of the week follows the date and cannot be set; there is no daylight saving and no square-wave output; a
-/// number out of range carries into the next larger unit once the clock runs. Flags are found from the state and the clock when
-/// somebody looks, so a second that nobody waits for costs nothing.
+/// Simplified: the day of the week follows the date and cannot be set; there is no daylight saving and no square-wave
+/// output; a number out of range carries into the next larger unit once the clock runs. Flags are found from the
+/// state and the clock when somebody looks, so a second that nobody waits for costs nothing.
 /// Source: Motorola MC146818A data sheet (1984); the century byte at 0x32 as in the ACPI FADT.
 /// </remarks>
 public sealed class CmosRtc : IBytePortDevice, ITimed, ISnapshot<CmosRtc.State>, IDrivesLines
 {
     /// <param name="Index">Which byte the data port shows, and the NMI mask in bit 7.</param>
     /// <param name="Ram">
-    /// All 128 bytes but control registers and, while the clock runs, the time; while it stands still, the time as written.
+    /// All 128 bytes but control registers and, while the clock runs, the time; while it stands still, the time as
+    /// written.
     /// </param>
     /// <param name="Flags">Register C: what happened since it was last read.</param>
     /// <param name="Seconds">Seconds since 1970 up to <paramref name="UpdateAt"/>.</param>
@@ -21,14 +24,16 @@ public sealed class CmosRtc : IBytePortDevice, ITimed, ISnapshot<CmosRtc.State>,
     /// <param name="SettledAt">Machine time up to which flags are accounted for, in nanoseconds.</param>
     [Schema("cmos-rtc", version: 1)]
     public record struct State(
-        byte Index, Values<byte> Ram, byte ControlA, byte ControlB, Interrupts Flags, long Seconds, ulong UpdateAt, ulong SettledAt);
+        byte Index, Values<byte> Ram, byte ControlA, byte ControlB, Interrupts Flags, long Seconds, ulong UpdateAt,
+        ulong SettledAt);
 
     /// <summary>The same bits enable interrupts in register B and report their causes in register C.</summary>
     [Flags]
     public enum Interrupts : byte { None = 0, Updated = 0x10, Alarm = 0x20, Periodic = 0x40 }
 
     const int Second = 0x00, SecondAlarm = 0x01, Minute = 0x02, MinuteAlarm = 0x03, Hour = 0x04, HourAlarm = 0x05,
-              Weekday = 0x06, Day = 0x07, Month = 0x08, Year = 0x09, A = 0x0A, B = 0x0B, C = 0x0C, D = 0x0D, Century = 0x32;
+              Weekday = 0x06, Day = 0x07, Month = 0x08, Year = 0x09, A = 0x0A, B = 0x0B, C = 0x0C, D = 0x0D,
+              Century = 0x32;
 
     const byte UpdateInProgress = 0x80, DividerReset = 0x60, RateBits = 0x0F;             // register A
     const byte Set = 0x80, Binary = 0x04, TwentyFourHours = 0x02, AllEnables = 0x70;      // register B
@@ -127,7 +132,8 @@ public sealed class CmosRtc : IBytePortDevice, ITimed, ISnapshot<CmosRtc.State>,
     void Settle()
     {
         ulong now = _clock.Now;
-        if (!IsDividerReset && PeriodTicks is > 0 and var period && TickAt(now) / period != TickAt(_state.SettledAt) / period)
+        if (!IsDividerReset && PeriodTicks is > 0 and var period
+            && TickAt(now) / period != TickAt(_state.SettledAt) / period)
             _state.Flags |= Interrupts.Periodic;
         if (IsRunning && now >= _state.UpdateAt)
         {
@@ -165,7 +171,9 @@ public sealed class CmosRtc : IBytePortDevice, ITimed, ISnapshot<CmosRtc.State>,
     ulong TickAt(ulong time) => s_crystal.TicksAt(time + TickOffset);
 
     ulong TimeOfSecond(long second) =>
-        second == long.MaxValue ? Oscillator.Never : _state.UpdateAt + (ulong)(second - _state.Seconds - 1) * SecondNanoseconds;
+        second == long.MaxValue
+            ? Oscillator.Never
+            : _state.UpdateAt + (ulong)(second - _state.Seconds - 1) * SecondNanoseconds;
 
     long NextAlarm => RtcTime.NextMatch(
         _state.Seconds, AlarmAt(HourAlarm), AlarmAt(MinuteAlarm), AlarmAt(SecondAlarm));
@@ -220,12 +228,14 @@ public sealed class CmosRtc : IBytePortDevice, ITimed, ISnapshot<CmosRtc.State>,
     {
         Span<byte> ram = stackalloc byte[128];
         _state.Ram.Span.CopyTo(ram);
-        foreach (int index in (ReadOnlySpan<int>)[Second, Minute, Hour, Weekday, Day, Month, Year, Century]) ram[index] = Show(index);
+        for (int index = 0; index < ram.Length; index++)
+            if (IsTime(index)) ram[index] = Show(index);
         _state.Ram = Values.Of<byte>(ram);
     }
 
     RtcTime TimeInRam => new(
-        Decode(_state.Ram[Century]) * 100 + Decode(_state.Ram[Year]), Decode(_state.Ram[Month]), Decode(_state.Ram[Day]),
+        Decode(_state.Ram[Century]) * 100 + Decode(_state.Ram[Year]),
+        Decode(_state.Ram[Month]), Decode(_state.Ram[Day]),
         DecodeHour(_state.Ram[Hour]), Decode(_state.Ram[Minute]), Decode(_state.Ram[Second]));
 
     byte Show(int index)

@@ -2,15 +2,19 @@ using VmLab.Core;
 
 namespace VmLab.Devices;
 
-/// <summary>The high-precision event timer: a 64-bit counter at 100 MHz, and three comparators that interrupt.</summary>
+/// <summary>
+/// The high-precision event timer: a 64-bit counter at 100 MHz, and three comparators that interrupt.
+/// </summary>
 /// <remarks>
-/// 1 KiB of memory. Simplified: no message-signalled interrupts; the line of an edge-triggered timer stays high after its first
-/// interrupt and shows each further one by a fall and a rise; fires that nobody waited for are one.
+/// 1 KiB of memory. Simplified: no message-signalled interrupts; the line of an edge-triggered timer stays high after
+/// its first interrupt and shows each further one by a fall and a rise; fires that nobody waited for are one.
 /// Source: IA-PC HPET Specification 1.0a (October 2004), §2.3.
 /// </remarks>
 public sealed class Hpet : IMmioDevice, ITimed, ISnapshot<Hpet.State>, IDrivesLines
 {
-    /// <param name="Base">The counter while it stands still; while it runs, what it is ahead of the clock's ticks.</param>
+    /// <param name="Base">
+    /// The counter while it stands still; while it runs, what it is ahead of the clock's ticks.
+    /// </param>
     /// <param name="Status">Level-triggered timers that interrupt, as bits.</param>
     [Schema("hpet", version: 1)]
     public record struct State(ulong Config, ulong Base, uint Status, Values<HpetTimer> Timers);
@@ -21,9 +25,10 @@ public sealed class Hpet : IMmioDevice, ITimed, ISnapshot<Hpet.State>, IDrivesLi
     public const int FirstRoute = 20, RouteCount = 4;
 
     const int TimerCount = 3;
-    const ulong Capabilities = 0x000, Configuration = 0x010, InterruptStatus = 0x020, Counter = 0x0F0, FirstTimer = 0x100,
-                TimerStride = 0x20, TimerConfig = 0x00, TimerComparator = 0x08;
-    const ulong CapabilitiesValue = PeriodFemtoseconds << 32 | 0x8086_A201;   // three timers, 64 bits, legacy replacement
+    const ulong Capabilities = 0x000, Configuration = 0x010, InterruptStatus = 0x020, Counter = 0x0F0,
+                FirstTimer = 0x100, TimerStride = 0x20, TimerConfig = 0x00, TimerComparator = 0x08;
+    // Three timers, 64 bits, legacy replacement.
+    const ulong CapabilitiesValue = PeriodFemtoseconds << 32 | 0x8086_A201;
     const ulong Enable = 1, LegacyReplacement = 2;
     const uint Routes = (1U << RouteCount) - 1 << FirstRoute;
 
@@ -47,7 +52,9 @@ public sealed class Hpet : IMmioDevice, ITimed, ISnapshot<Hpet.State>, IDrivesLi
 
     public ulong NextDeadline { get; private set; } = Oscillator.Never;
 
-    /// <summary>Whether timers 0 and 1 stand for the 8254 and the clock chip, whose own interrupts 0 and 8 are then cut off.</summary>
+    /// <summary>
+    /// Whether timers 0 and 1 stand for the 8254 and the clock chip, whose own interrupts 0 and 8 are then cut off.
+    /// </summary>
     public bool ReplacesLegacy => (_state.Config & LegacyReplacement) != 0;
 
     bool IsRunning => (_state.Config & Enable) != 0;
@@ -166,7 +173,8 @@ public sealed class Hpet : IMmioDevice, ITimed, ISnapshot<Hpet.State>, IDrivesLi
         for (int i = 0; i < TimerCount; i++)
         {
             HpetTimer timer = _state.Timers[i];
-            if (timer.IsEnabled && !(timer.IsLevel && (_state.Status >> i & 1) != 0)) fire = Math.Min(fire, timer.NextFire);
+            bool interruptsAlready = timer.IsLevel && (_state.Status >> i & 1) != 0;
+            if (timer.IsEnabled && !interruptsAlready) fire = Math.Min(fire, timer.NextFire);
         }
         NextDeadline = fire == Oscillator.Never ? fire : s_crystal.TimeOf(fire);
     }

@@ -8,7 +8,8 @@ namespace VmLab.Devices;
 /// <param name="HasFired">An edge-triggered timer has fired since it was configured, so its line is high.</param>
 public readonly record struct HpetTimer(ulong Config, ulong Comparator, ulong Period, ulong NextFire, bool HasFired)
 {
-    public const ulong Level = 0x0002, Enable = 0x0004, Periodic = 0x0008, ValueSet = 0x0040, Narrow = 0x0100, Writable = 0x3F4E;
+    public const ulong Level = 0x0002, Enable = 0x0004, Periodic = 0x0008, ValueSet = 0x0040, Narrow = 0x0100,
+                       Writable = 0x3F4E;
 
     const ulong PeriodicAble = 0x0010, WideAble = 0x0020;
 
@@ -31,7 +32,10 @@ public readonly record struct HpetTimer(ulong Config, ulong Comparator, ulong Pe
         return next with { Comparator = Comparator & next.Mask, Period = Period & next.Mask };
     }
 
-    /// <summary>Writes the comparator: a periodic timer takes it for its period, and for the comparator only after "value set".</summary>
+    /// <summary>
+    /// Writes the comparator: a periodic timer takes it for its period, and for the comparator only after "value
+    /// set".
+    /// </summary>
     /// <param name="merge">Puts the written bytes in their place within the present value.</param>
     public HpetTimer Compare(Func<ulong, ulong> merge)
     {
@@ -45,7 +49,9 @@ public readonly record struct HpetTimer(ulong Config, ulong Comparator, ulong Pe
         };
     }
 
-    /// <summary>Finds the next fire of a timer whose counter stands at a value at a tick. Equality now is a whole round away.</summary>
+    /// <summary>
+    /// Finds the next fire of a timer whose counter stands at a value at a tick. Equality now is a whole round away.
+    /// </summary>
     public HpetTimer Arm(ulong counter, ulong tick)
     {
         ulong distance = Comparator - counter & Mask;

@@ -4,16 +4,18 @@ namespace VmLab.Devices;
 
 /// <summary>The I/O APIC: 24 pins, each with an entry that says which interrupt it is, and whose.</summary>
 /// <remarks>
-/// Simplified: a pin is fed its logical level, so the polarity bit changes nothing; ExtINT and SMI entries deliver nothing; an
-/// edge on a masked pin is lost. Source: Intel 82093AA data sheet (290566); version 0x20 with the EOI register as in Intel I/O
-/// controller hubs (ICH9 data sheet 316972, §13.5.7).
+/// Simplified: a pin is fed its logical level, so the polarity bit changes nothing; ExtINT and SMI entries deliver
+/// nothing; an edge on a masked pin is lost. Source: Intel 82093AA data sheet (290566); version 0x20 with the EOI
+/// register as in Intel I/O controller hubs (ICH9 data sheet 316972, §13.5.7).
 /// </remarks>
 public sealed class IoApic : IMmioDevice, ISnapshot<IoApic.State>
 {
     public const int PinCount = 24;
 
     /// <param name="Select">Which register the window shows.</param>
-    /// <param name="Entries">The redirection table, without what is reported live: delivery status and remote IRR.</param>
+    /// <param name="Entries">
+    /// The redirection table, without what is reported live: delivery status and remote IRR.
+    /// </param>
     /// <param name="Lines">Levels of the pins.</param>
     /// <param name="RemoteIrr">Level-triggered pins whose interrupt was taken and not yet ended.</param>
     [Schema("io-apic", version: 1)]
@@ -113,7 +115,8 @@ public sealed class IoApic : IMmioDevice, ISnapshot<IoApic.State>
         bool isLevel = (entry & Level) != 0;
         if ((entry & Masked) != 0 || (_state.Lines & bit) == 0 || isLevel && (_state.RemoteIrr & bit) != 0) return;
         bool isTaken = _bus.Deliver(new ApicMessage(
-            ApicMessage.Widen((byte)(entry >> 56)), (entry & Logical) != 0, (DeliveryMode)(entry >> 8 & 7), (byte)entry, isLevel));
+            ApicMessage.Widen((byte)(entry >> 56)), (entry & Logical) != 0, (DeliveryMode)(entry >> 8 & 7), (byte)entry,
+            isLevel));
         if (isLevel && isTaken) _state.RemoteIrr |= bit;
     }
 }

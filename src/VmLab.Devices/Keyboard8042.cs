@@ -2,12 +2,15 @@ using VmLab.Core;
 
 namespace VmLab.Devices;
 
-/// <summary>The 8042 keyboard controller of a PC, with nothing plugged into it; what still matters is its reset line.</summary>
+/// <summary>
+/// The 8042 keyboard controller of a PC, with nothing plugged into it; what still matters is its reset line.
+/// </summary>
 /// <remarks>
-/// Every command that owes an answer gives one at once, so that no driver waits for a time-out: a byte sent to the absent keyboard or
-/// mouse comes back as 0xFE with the time-out bit, the keyboard's wires test well, and the mouse's do not, which tells drivers that
-/// there is no mouse port. A20 is kept and does nothing.
-/// Source: Intel 8742 data sheet (290256); IBM PS/2 Hardware Interface Technical Reference, "Keyboard and auxiliary device controller".
+/// Every command that owes an answer gives one at once, so that no driver waits for a time-out: a byte sent to the
+/// absent keyboard or mouse comes back as 0xFE with the time-out bit, the keyboard's wires test well, and the mouse's
+/// do not, which tells drivers that there is no mouse port. A20 is kept and does nothing.
+/// Source: Intel 8742 data sheet (290256); IBM PS/2 Hardware Interface Technical Reference, "Keyboard and auxiliary
+/// device controller".
 /// </remarks>
 public sealed class Keyboard8042 : ISnapshot<Keyboard8042.State>, IDrivesLines
 {
@@ -25,13 +28,16 @@ public sealed class Keyboard8042 : ISnapshot<Keyboard8042.State>, IDrivesLines
     const byte NotReset = 0x01, A20 = 0x02;                                                           // output port
 
     const byte ReadConfig = 0x20, WriteConfig = 0x60, TestAuxiliary = 0xA9, SelfTest = 0xAA, TestKeyboard = 0xAB,
-               DisableKeyboard = 0xAD, EnableKeyboard = 0xAE, ReadInputPort = 0xC0, ReadOutputPort = 0xD0, WriteOutputPort = 0xD1,
-               WriteKeyboardOutput = 0xD2, WriteAuxiliaryOutput = 0xD3, WriteAuxiliary = 0xD4, Pulse = 0xF0;
-    const byte Passed = 0x55, WiresFine = 0x00, ClockStuckLow = 0x01, Unlocked = 0x80, Resend = 0xFE, NoSuchChannel = 0xFF;
+               DisableKeyboard = 0xAD, EnableKeyboard = 0xAE, ReadInputPort = 0xC0, ReadOutputPort = 0xD0,
+               WriteOutputPort = 0xD1, WriteKeyboardOutput = 0xD2, WriteAuxiliaryOutput = 0xD3, WriteAuxiliary = 0xD4,
+               Pulse = 0xF0;
+    const byte Passed = 0x55, WiresFine = 0x00, ClockStuckLow = 0x01, Unlocked = 0x80, Resend = 0xFE,
+               NoSuchChannel = 0xFF;
 
     readonly IrqLine _irq;
     readonly Action _reset;
-    State _state = new(KeyboardInterrupt | SystemFlag | AuxiliaryOff | Translate, NotReset | A20, 0, 0, NotLocked | SystemFlag);
+    State _state = new(
+        KeyboardInterrupt | SystemFlag | AuxiliaryOff | Translate, NotReset | A20, 0, 0, NotLocked | SystemFlag);
 
     /// <param name="irq">The keyboard's interrupt.</param>
     /// <param name="reset">Called when the guest pulses the processor's reset line.</param>
@@ -79,7 +85,7 @@ public sealed class Keyboard8042 : ISnapshot<Keyboard8042.State>, IDrivesLines
             case ReadConfig: Answer(_state.Config); break;
             case > ReadConfig and < 0x40: Answer(0); break;
             case >= WriteConfig and < 0x80: _state.Command = command; break;
-            case WriteOutputPort or WriteKeyboardOutput or WriteAuxiliaryOutput or WriteAuxiliary: _state.Command = command; break;
+            case >= WriteOutputPort and <= WriteAuxiliary: _state.Command = command; break;
             case TestAuxiliary: Answer(ClockStuckLow); break;
             case SelfTest: Answer(Passed); break;
             case TestKeyboard: Answer(WiresFine); break;

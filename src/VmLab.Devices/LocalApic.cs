@@ -4,9 +4,10 @@ namespace VmLab.Devices;
 
 /// <summary>A processor's local APIC: xAPIC in memory, x2APIC in model-specific registers, and the timer.</summary>
 /// <remarks>
-/// Simplified: LINT0 knows ExtINT only; no thermal, performance or machine-check sources; no SMI; the memory window does not move
-/// with the base register; identifiers are read-only; EOI broadcasts cannot be suppressed. After power-on LINT0 lets the 8259s
-/// through and LINT1 is the NMI, as a BIOS leaves them. A timer that is masked, or whose interrupt waits already, sets no deadlines.
+/// Simplified: LINT0 knows ExtINT only; no thermal, performance or machine-check sources; no SMI; the memory window
+/// does not move with the base register; identifiers are read-only; EOI broadcasts cannot be suppressed. After
+/// power-on LINT0 lets the 8259s through and LINT1 is the NMI, as a BIOS leaves them. A timer that is masked, or
+/// whose interrupt waits already, sets no deadlines.
 /// Source: Intel SDM vol. 3A, chapter 11 (edition 253668-082, December 2023).
 /// </remarks>
 public sealed class LocalApic : IInterruptSource, IMmioDevice, IMsrDevice, ITimed, ISnapshot<LocalApic.State>
@@ -15,26 +16,31 @@ public sealed class LocalApic : IInterruptSource, IMmioDevice, IMsrDevice, ITime
     /// <param name="LocalVectors">Timer, thermal, performance, LINT0, LINT1, error.</param>
     /// <param name="Errors">Errors since the error status register was last written.</param>
     /// <param name="NextFire">Tick of the timer's undivided clock at which the count reaches zero, or never.</param>
-    /// <param name="TscDeadline">Time-stamp counter value at which the timer fires in its third mode; 0 when disarmed.</param>
+    /// <param name="TscDeadline">
+    /// Time-stamp counter value at which the timer fires in its third mode; 0 when disarmed.
+    /// </param>
     [Schema("local-apic", version: 1)]
     public record struct State(
         ulong ApicBase, byte TaskPriority, uint LogicalDestination, uint DestinationFormat, uint Spurious,
-        Bits256 Requested, Bits256 InService, Bits256 LevelTriggered, byte Errors, byte ErrorStatus, ulong InterruptCommand,
-        Values<uint> LocalVectors, uint InitialCount, uint Divide, ulong NextFire, ulong TscDeadline);
+        Bits256 Requested, Bits256 InService, Bits256 LevelTriggered, byte Errors, byte ErrorStatus,
+        ulong InterruptCommand, Values<uint> LocalVectors, uint InitialCount, uint Divide, ulong NextFire,
+        ulong TscDeadline);
 
     /// <summary>Model-specific registers: the base, the TSC deadline, and the 256 of x2APIC.</summary>
     public const uint ApicBaseMsr = 0x1B, TscDeadlineMsr = 0x6E0, FirstX2ApicMsr = 0x800, LastX2ApicMsr = 0x8FF;
 
     // Registers, 16 bytes apart in memory, 1 apart as model-specific registers.
-    const int Identifier = 0x02, Version = 0x03, TaskPriority = 0x08, Arbitration = 0x09, PriorityNow = 0x0A, EndOfInterrupt = 0x0B,
-              RemoteRead = 0x0C, LogicalDestination = 0x0D, DestinationFormat = 0x0E, Spurious = 0x0F, InService = 0x10,
-              LevelTriggered = 0x18, Requested = 0x20, ErrorStatus = 0x28, CommandLow = 0x30, CommandHigh = 0x31,
-              FirstVector = 0x32, LastVector = 0x37, InitialCount = 0x38, CurrentCount = 0x39, Divide = 0x3E, SelfIpi = 0x3F;
+    const int Identifier = 0x02, Version = 0x03, TaskPriority = 0x08, Arbitration = 0x09, PriorityNow = 0x0A,
+              EndOfInterrupt = 0x0B, RemoteRead = 0x0C, LogicalDestination = 0x0D, DestinationFormat = 0x0E,
+              Spurious = 0x0F, InService = 0x10, LevelTriggered = 0x18, Requested = 0x20, ErrorStatus = 0x28,
+              CommandLow = 0x30, CommandHigh = 0x31, FirstVector = 0x32, LastVector = 0x37, InitialCount = 0x38,
+              CurrentCount = 0x39, Divide = 0x3E, SelfIpi = 0x3F;
 
     const int Timer = 0, Lint0 = 3, Lint1 = 4, ErrorVector = 5;
 
     const uint VersionValue = 0x0005_0014;   // integrated, six local vectors
-    const uint Masked = 0x1_0000, SoftwareEnable = 0x100, Periodic = 0x2_0000, DeadlineMode = 0x4_0000, TimerModes = 0x6_0000;
+    const uint Masked = 0x1_0000, SoftwareEnable = 0x100, Periodic = 0x2_0000, DeadlineMode = 0x4_0000,
+               TimerModes = 0x6_0000;
     const uint ExternalThrough = 0x700, NmiThrough = 0x400, ReadOnlyVectorBits = 0x5000, CommandBits = 0x000C_CFFF;
     const ulong Bootstrap = 0x100, X2Enable = 0x400, GlobalEnable = 0x800, DefaultBase = 0xFEE0_0000,
                 ReservedBaseBits = 0xFFF0_0000_0000_02FF;
@@ -56,8 +62,8 @@ public sealed class LocalApic : IInterruptSource, IMmioDevice, IMsrDevice, ITime
     /// <param name="pic">What LINT0 is wired to; <see langword="null"/> on all but the bootstrap processor.</param>
     /// <param name="timerHertz">Of the clock that the timer divides.</param>
     /// <param name="timeOfTsc">
-    /// Turns a value of the processor's time-stamp counter into the machine time at which it is first reached, in nanoseconds;
-    /// <see langword="null"/> when the counter counts nanoseconds.
+    /// Turns a value of the processor's time-stamp counter into the machine time at which it is first reached, in
+    /// nanoseconds; <see langword="null"/> when the counter counts nanoseconds.
     /// </param>
     public LocalApic(
         uint id, IClock clock, ApicBus bus, Pic8259Pair? pic, ulong timerHertz = 1_000_000_000,
@@ -85,7 +91,9 @@ public sealed class LocalApic : IInterruptSource, IMmioDevice, IMsrDevice, ITime
     public bool IsRequested => HasDeliverable || LetsPicThrough && _pic!.IsRequested;
 
     public ulong NextDeadline =>
-        IsMasked(Timer) || IsEnabled && _state.Requested[(byte)_state.LocalVectors[Timer]] ? Oscillator.Never : FireTime;
+        IsMasked(Timer) || IsEnabled && _state.Requested[(byte)_state.LocalVectors[Timer]]
+            ? Oscillator.Never
+            : FireTime;
 
     /// <summary>The class of task priority, as CR8 shows it.</summary>
     public byte Priority
@@ -323,7 +331,7 @@ public sealed class LocalApic : IInterruptSource, IMmioDevice, IMsrDevice, ITime
             case Spurious: SetSpurious(value & 0x3FF); break;
             case ErrorStatus: (_state.ErrorStatus, _state.Errors) = (_state.Errors, 0); break;
             case CommandLow: SetCommand(_state.InterruptCommand & ~0xFFFF_FFFFUL | value & CommandBits); break;
-            case CommandHigh: _state.InterruptCommand = (uint)_state.InterruptCommand | (ulong)(value & 0xFF00_0000) << 32; break;
+            case CommandHigh: SetCommandDestination(value & 0xFF00_0000); break;
             case >= FirstVector and <= LastVector: SetVector(register - FirstVector, value); break;
             case InitialCount: SetInitialCount(value); break;
             case Divide: SetDivide(value & 0xB); break;
@@ -412,11 +420,15 @@ public sealed class LocalApic : IInterruptSource, IMmioDevice, IMsrDevice, ITime
         return true;
     }
 
+    void SetCommandDestination(uint value) =>
+        _state.InterruptCommand = (uint)_state.InterruptCommand | (ulong)value << 32;
+
     void SetCommand(ulong command)
     {
         _state.InterruptCommand = command;
         uint destination = IsX2 ? (uint)(command >> 32) : ApicMessage.Widen((byte)(command >> 56));
-        var message = new ApicMessage(destination, (command & 0x800) != 0, (DeliveryMode)(command >> 8 & 7), (byte)command);
+        var message = new ApicMessage(
+            destination, (command & 0x800) != 0, (DeliveryMode)(command >> 8 & 7), (byte)command);
         bool isDeassert = (command & 0xC000) == 0x8000;
         if (message.Mode == DeliveryMode.Init && isDeassert) return;
         if (message.Mode is DeliveryMode.Fixed or DeliveryMode.LowestPriority && message.Vector < 16)
@@ -434,8 +446,8 @@ public sealed class LocalApic : IInterruptSource, IMmioDevice, IMsrDevice, ITime
     }
 
     static bool IsReadableX2(int register) => register is
-        Identifier or Version or TaskPriority or PriorityNow or LogicalDestination or Spurious or ErrorStatus or CommandLow
-        or (>= InService and < ErrorStatus) or (>= FirstVector and <= CurrentCount) or Divide;
+        Identifier or Version or TaskPriority or PriorityNow or LogicalDestination or Spurious or ErrorStatus
+        or CommandLow or (>= InService and < ErrorStatus) or (>= FirstVector and <= CurrentCount) or Divide;
 
     static bool IsWritableX2(int register) => register is
         TaskPriority or EndOfInterrupt or Spurious or ErrorStatus or CommandLow

@@ -17,11 +17,15 @@ public readonly record struct Oscillator(ulong Hertz)
         return seconds * Hertz + rest * Hertz / NanosecondsPerSecond;
     }
 
-    /// <summary>The first machine time, in nanoseconds, at which so many ticks have passed, or <see cref="Never"/>.</summary>
+    /// <summary>
+    /// The first machine time, in nanoseconds, at which so many ticks have passed, or <see cref="Never"/>.
+    /// </summary>
     public ulong TimeOf(ulong tick)
     {
         (ulong seconds, ulong rest) = Math.DivRem(tick, Hertz);
         ulong nanoseconds = (rest * NanosecondsPerSecond + Hertz - 1) / Hertz;
-        return seconds < (Never - nanoseconds) / NanosecondsPerSecond ? seconds * NanosecondsPerSecond + nanoseconds : Never;
+        return seconds < (Never - nanoseconds) / NanosecondsPerSecond
+            ? seconds * NanosecondsPerSecond + nanoseconds
+            : Never;
     }
 }

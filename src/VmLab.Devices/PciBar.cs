@@ -8,7 +8,8 @@ public abstract record PciBar(ulong Size);
 
 /// <summary>A range of memory addresses, 16 bytes or more.</summary>
 /// <param name="IsWide">Whether the base has 64 bits and takes two registers.</param>
-public sealed record PciMemoryBar(ulong Size, IMmioDevice Device, bool IsWide = false, bool IsPrefetchable = false) : PciBar(Size);
+public sealed record PciMemoryBar(ulong Size, IMmioDevice Device, bool IsWide = false, bool IsPrefetchable = false)
+    : PciBar(Size);
 
 /// <summary>A range of I/O ports, 4 to 256.</summary>
 public sealed record PciPortBar(ulong Size, IPortDevice Device) : PciBar(Size);

@@ -11,23 +11,29 @@ public readonly record struct PciIdentity(
     ushort Vendor, ushort Device, uint Class, byte Revision = 0, ushort SubsystemVendor = 0, ushort Subsystem = 0,
     byte InterruptPin = 0, bool IsMultifunction = false);
 
-/// <summary>A PCI function's configuration space: 256 bytes with a header, base address registers and a capability list.</summary>
+/// <summary>
+/// A PCI function's configuration space: 256 bytes with a header, base address registers and a capability list.
+/// </summary>
 /// <remarks>
-/// A device has a function, it is none: it makes one, adds its ranges and capabilities, and hands it to a <see cref="PciHost"/>,
-/// which keeps its state. All that a guest may write is a mask; what it reads back follows. Simplified: header type 0, no
-/// expansion ROM, no parity or system errors. Source: PCI Local Bus Specification 3.0, §6.1, §6.2, §6.7.
+/// A device has a function, it is none: it makes one, adds its ranges and capabilities, and hands it to a
+/// <see cref="PciHost"/>, which keeps its state. All that a guest may write is a mask; what it reads back follows.
+/// Simplified: header type 0, no expansion ROM, no parity or system errors. Source: PCI Local Bus Specification 3.0,
+/// §6.1, §6.2, §6.7.
 /// </remarks>
 public sealed class PciFunction : ISnapshot<PciFunction.State>
 {
     /// <param name="Config">All 256 bytes.</param>
-    /// <param name="IsInterrupting">The device asserts its interrupt pin, whether or not the guest lets it through.</param>
+    /// <param name="IsInterrupting">
+    /// The device asserts its interrupt pin, whether or not the guest lets it through.
+    /// </param>
     [Schema("pci-function", version: 1)]
     public readonly record struct State(Values<byte> Config, bool IsInterrupting);
 
     public const int ConfigSize = 256, BarCount = 6;
 
-    const int Command = 0x04, Status = 0x06, CacheLine = 0x0C, HeaderType = 0x0E, FirstBar = 0x10, SubsystemVendor = 0x2C,
-              Capabilities = 0x34, InterruptLine = 0x3C, InterruptPin = 0x3D, FirstCapability = 0x40;
+    const int Command = 0x04, Status = 0x06, CacheLine = 0x0C, HeaderType = 0x0E, FirstBar = 0x10,
+              SubsystemVendor = 0x2C, Capabilities = 0x34, InterruptLine = 0x3C, InterruptPin = 0x3D,
+              FirstCapability = 0x40;
     const ushort DecodesPorts = 0x0001, DecodesMemory = 0x0002, MasterEnable = 0x0004, InterruptDisable = 0x0400,
                  WritableCommand = 0x0547;
     const byte HasCapabilities = 0x10, InterruptStatus = 0x08;
@@ -155,7 +161,8 @@ public sealed class PciFunction : ISnapshot<PciFunction.State>
         foreach (Range range in _decoded)
         {
             offset = address - range.First;
-            if (range.Bar is PciMemoryBar bar && offset < bar.Size && offset + (ulong)width <= bar.Size) return bar.Device;
+            if (range.Bar is not PciMemoryBar bar || offset >= bar.Size) continue;
+            if (offset + (ulong)width <= bar.Size) return bar.Device;
         }
         offset = 0;
         return null;
@@ -173,7 +180,9 @@ public sealed class PciFunction : ISnapshot<PciFunction.State>
         return null;
     }
 
-    /// <summary>Does what firmware does: gives each range the next free addresses of its kind, and starts decoding.</summary>
+    /// <summary>
+    /// Does what firmware does: gives each range the next free addresses of its kind, and starts decoding.
+    /// </summary>
     internal void Assign(ref ulong memory, ref ulong port, byte interruptLine)
     {
         for (int index = 0; index < BarCount; index++)

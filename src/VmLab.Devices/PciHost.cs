@@ -2,12 +2,16 @@ using VmLab.Core;
 
 namespace VmLab.Devices;
 
-/// <summary>A PCI bus with the host bridge and the ISA bridge of an i440FX PC; it keeps the state of all functions on it.</summary>
+/// <summary>
+/// A PCI bus with the host bridge and the ISA bridge of an i440FX PC; it keeps the state of all functions on it.
+/// </summary>
 /// <remarks>
-/// Configuration goes by mechanism 1 (ports 0xCF8 and 0xCFC) or by an enhanced window. Base address registers take effect inside
-/// the windows that the machine maps, so a guest that moves one over something else hurts nobody but itself.
-/// Simplified: one bus; the bridges' own registers are kept and do nothing; pin n of device d drives interrupt (d + n - 1) mod 4.
-/// Source: PCI Local Bus Specification 3.0, §3.2.2.3.2 (mechanism 1); Intel 82441FX (290549) and 82371SB (290550) data sheets.
+/// Configuration goes by mechanism 1 (ports 0xCF8 and 0xCFC) or by an enhanced window. Base address registers take
+/// effect inside the windows that the machine maps, so a guest that moves one over something else hurts nobody but
+/// itself. Simplified: one bus; the bridges' own registers are kept and do nothing; pin n of device d drives
+/// interrupt (d + n - 1) mod 4.
+/// Source: PCI Local Bus Specification 3.0, §3.2.2.3.2 (mechanism 1); Intel 82441FX (290549) and 82371SB (290550)
+/// data sheets.
 /// </remarks>
 public sealed class PciHost : ISnapshot<PciHost.State>, IDrivesLines
 {
@@ -27,7 +31,9 @@ public sealed class PciHost : ISnapshot<PciHost.State>, IDrivesLines
     uint _address;
 
     /// <param name="interrupts">The four shared interrupt lines, PIRQA to PIRQD.</param>
-    /// <param name="reset">Answers byte accesses to port 0xCF9, which lies among the ports of the address register.</param>
+    /// <param name="reset">
+    /// Answers byte accesses to port 0xCF9, which lies among the ports of the address register.
+    /// </param>
     public PciHost(IReadOnlyList<IrqLine> interrupts, IPortDevice? reset = null)
     {
         _interrupts = interrupts;
@@ -55,7 +61,8 @@ public sealed class PciHost : ISnapshot<PciHost.State>, IDrivesLines
     /// <param name="function">0 to 7.</param>
     public void Add(int device, int function, PciFunction pciFunction)
     {
-        int slot = Require.InRange(device, 0, DeviceCount - 1) * FunctionCount + Require.InRange(function, 0, FunctionCount - 1);
+        Require.InRange(device, 0, DeviceCount - 1);
+        int slot = device * FunctionCount + Require.InRange(function, 0, FunctionCount - 1);
         if (_slots[slot] is not null)
             throw new InvalidOperationException($"There is a function 00:{device:x2}.{function} already.");
         _slots[slot] = pciFunction;
@@ -63,13 +70,17 @@ public sealed class PciHost : ISnapshot<PciHost.State>, IDrivesLines
         pciFunction.InterruptChanged = DriveInterrupts;
     }
 
-    /// <summary>What answers memory addresses from <paramref name="first"/> on, as the functions' registers say.</summary>
+    /// <summary>
+    /// What answers memory addresses from <paramref name="first"/> on, as the functions' registers say.
+    /// </summary>
     public IMmioDevice MemoryWindow(ulong first) => new MemoryRanges(this, first);
 
     /// <summary>What answers I/O ports from <paramref name="first"/> on, as the functions' registers say.</summary>
     public IPortDevice PortWindow(int first) => new PortRanges(this, first);
 
-    /// <summary>Does what firmware does: gives every function addresses and an interrupt number, and lets it decode them.</summary>
+    /// <summary>
+    /// Does what firmware does: gives every function addresses and an interrupt number, and lets it decode them.
+    /// </summary>
     /// <param name="memory">First free memory address.</param>
     /// <param name="port">First free port.</param>
     /// <param name="interruptNumbers">What each of the four interrupts is to the interrupt controllers.</param>
@@ -84,7 +95,7 @@ public sealed class PciHost : ISnapshot<PciHost.State>, IDrivesLines
         }
     }
 
-    public State Save() => new(_address, Values.Of<PciFunction.State>([.. _functions.Select(function => function.Save())]));
+    public State Save() => new(_address, [.. _functions.Select(function => function.Save())]);
 
     public void Restore(State state)
     {
@@ -111,7 +122,10 @@ public sealed class PciHost : ISnapshot<PciHost.State>, IDrivesLines
     bool LevelOf(int interrupt)
     {
         for (int slot = 0; slot < _slots.Length; slot++)
-            if (_slots[slot] is { InterruptLevel: true } function && InterruptOf(slot, function.Identity.InterruptPin) == interrupt) return true;
+        {
+            if (_slots[slot] is not { InterruptLevel: true } function) continue;
+            if (InterruptOf(slot, function.Identity.InterruptPin) == interrupt) return true;
+        }
         return false;
     }
 
@@ -128,7 +142,9 @@ public sealed class PciHost : ISnapshot<PciHost.State>, IDrivesLines
         if (bus == 0) _slots[slot]?.Write(offset, width, value);
     }
 
-    /// <summary>Only a 32-bit access is the address register; others pass by, and one byte of them is the reset register.</summary>
+    /// <summary>
+    /// Only a 32-bit access is the address register; others pass by, and one byte of them is the reset register.
+    /// </summary>
     sealed class AddressRegister(PciHost host, IPortDevice? reset) : IPortDevice
     {
         public uint Read(int offset, int width) =>
@@ -165,15 +181,18 @@ public sealed class PciHost : ISnapshot<PciHost.State>, IDrivesLines
         public ulong Read(ulong offset, int width)
         {
             if (width > 4) return Read(offset, 4) | Read(offset + 4, 4) << 32;
-            return host.ReadConfig((uint)(offset >> 20), (uint)(offset >> 12 & 0xFF), (int)(offset & 0xFFF), width);
+            return host.ReadConfig(BusOf(offset), SlotOf(offset), RegisterOf(offset), width);
         }
 
         public void Write(ulong offset, int width, ulong value)
         {
             if (width > 4) Write(offset + 4, 4, value >> 32);
-            host.WriteConfig(
-                (uint)(offset >> 20), (uint)(offset >> 12 & 0xFF), (int)(offset & 0xFFF), Math.Min(width, 4), (uint)value);
+            host.WriteConfig(BusOf(offset), SlotOf(offset), RegisterOf(offset), Math.Min(width, 4), (uint)value);
         }
+
+        static uint BusOf(ulong offset) => (uint)(offset >> 20);
+        static uint SlotOf(ulong offset) => (uint)(offset >> 12 & 0xFF);
+        static int RegisterOf(ulong offset) => (int)(offset & 0xFFF);
     }
 
     sealed class MemoryRanges(PciHost host, ulong first) : IMmioDevice
@@ -181,7 +200,10 @@ public sealed class PciHost : ISnapshot<PciHost.State>, IDrivesLines
         public ulong Read(ulong offset, int width)
         {
             foreach (PciFunction function in host._functions)
-                if (function.FindMemory(first + offset, width, out ulong inside) is { } device) return device.Read(inside, width);
+            {
+                if (function.FindMemory(first + offset, width, out ulong inside) is not { } device) continue;
+                return device.Read(inside, width);
+            }
             host.UnclaimedAccesses++;
             return ulong.MaxValue;
         }
@@ -203,7 +225,10 @@ public sealed class PciHost : ISnapshot<PciHost.State>, IDrivesLines
         public uint Read(int offset, int width)
         {
             foreach (PciFunction function in host._functions)
-                if (function.FindPort(first + offset, width, out int inside) is { } device) return device.Read(inside, width);
+            {
+                if (function.FindPort(first + offset, width, out int inside) is not { } device) continue;
+                return device.Read(inside, width);
+            }
             host.UnclaimedAccesses++;
             return uint.MaxValue;
         }

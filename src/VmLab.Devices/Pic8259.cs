@@ -5,8 +5,9 @@ namespace VmLab.Devices;
 
 /// <summary>One 8259A interrupt controller: eight inputs, a priority resolver, one output.</summary>
 /// <remarks>
-/// Simplified: 8086 mode only; ICW3 is taken and ignored, since a PC's wiring is fixed; the level-trigger bit of ICW1 gives way
-/// to the edge/level register, as in PC chip sets. Source: Intel 8259A data sheet (231468), "Programming the 8259A".
+/// Simplified: 8086 mode only; ICW3 is taken and ignored, since a PC's wiring is fixed; the level-trigger bit of ICW1
+/// gives way to the edge/level register, as in PC chip sets. Source: Intel 8259A data sheet (231468), "Programming
+/// the 8259A".
 /// </remarks>
 /// <param name="cascade">The inputs, as bits, that other 8259s are wired to; 0 for a slave.</param>
 /// <param name="changed">Told after everything that may have moved the output.</param>

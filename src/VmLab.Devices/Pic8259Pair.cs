@@ -3,7 +3,10 @@ using VmLab.Core;
 namespace VmLab.Devices;
 
 /// <summary>The two 8259s of a PC: sixteen inputs, the slave wired to input 2 of the master.</summary>
-/// <remarks>Source: Intel 8259A data sheet (231468), "Cascade mode"; Intel 82371AB (PIIX4) data sheet (290562), "ELCR1, ELCR2".</remarks>
+/// <remarks>
+/// Source: Intel 8259A data sheet (231468), "Cascade mode"; Intel 82371AB (PIIX4) data sheet (290562), "ELCR1,
+/// ELCR2".
+/// </remarks>
 public sealed class Pic8259Pair : ISnapshot<Pic8259Pair.State>
 {
     [Schema("pic8259-pair", version: 1)]
@@ -31,14 +34,17 @@ public sealed class Pic8259Pair : ISnapshot<Pic8259Pair.State>
     /// <summary>The master's INT output.</summary>
     public bool IsRequested => _master.IsRequested;
 
-    /// <summary>Takes the most urgent request into service and returns its vector: that of input 7 or 15 when it is spurious.</summary>
+    /// <summary>
+    /// Takes the most urgent request into service and returns its vector: that of input 7 or 15 when it is spurious.
+    /// </summary>
     public byte Acknowledge()
     {
         bool isRequested = _master.IsRequested;
         int input = _master.Acknowledge();
         if (!isRequested || input != CascadeInput) return (byte)(_master.FirstVector + input);
         byte vector = (byte)(_slave.FirstVector + _slave.Acknowledge());
-        _master.SetInput(CascadeInput, false);   // INT falls between acknowledge cycles, so what still waits is a new edge
+        // INT falls between acknowledge cycles, so what still waits is a new edge.
+        _master.SetInput(CascadeInput, false);
         DriveCascade();
         return vector;
     }
@@ -65,7 +71,12 @@ public sealed class Pic8259Pair : ISnapshot<Pic8259Pair.State>
     {
         const byte MasterChoice = 0xF8, SlaveChoice = 0xDE;
 
-        public byte Read(int offset) => offset switch { 0 => master.LevelTriggered, 1 => slave.LevelTriggered, _ => 0xFF };
+        public byte Read(int offset) => offset switch
+        {
+            0 => master.LevelTriggered,
+            1 => slave.LevelTriggered,
+            _ => 0xFF,
+        };
 
         public void Write(int offset, byte value)
         {

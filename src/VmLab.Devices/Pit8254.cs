@@ -4,8 +4,9 @@ namespace VmLab.Devices;
 
 /// <summary>The 8254 interval timer: three counters at 1.193182 MHz; the first drives an interrupt line.</summary>
 /// <remarks>
-/// Simplified: the interrupt line shows the rises of OUT; its fall is seen together with the next rise, but for modes 0 and 1, where
-/// a control word lowers it. Rises that nobody waited for are one. Source: Intel 82C54 data sheet (231244).
+/// Simplified: the interrupt line shows the rises of OUT; its fall is seen together with the next rise, but for modes
+/// 0 and 1, where a control word lowers it. Rises that nobody waited for are one. Source: Intel 82C54 data sheet
+/// (231244).
 /// </remarks>
 /// <param name="irq">OUT of channel 0.</param>
 public sealed class Pit8254(IClock clock, IrqLine irq) : IBytePortDevice, ITimed, ISnapshot<Pit8254.State>, IDrivesLines

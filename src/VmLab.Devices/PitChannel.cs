@@ -2,13 +2,16 @@ namespace VmLab.Devices;
 
 /// <summary>One counter of the 8254, as pure functions of what was written and of the tick that it is.</summary>
 /// <remarks>
-/// Ticks are those of the 1.193182 MHz input clock since power-on. Simplified: in mode 3 a count written while another runs takes
-/// effect at the end of the whole cycle rather than of its half; a count of 1, illegal in modes 2 and 3, acts as 2.
+/// Ticks are those of the 1.193182 MHz input clock since power-on. Simplified: in mode 3 a count written while
+/// another runs takes effect at the end of the whole cycle rather than of its half; a count of 1, illegal in modes 2
+/// and 3, acts as 2.
 /// Source: Intel 82C54 data sheet (231244), "Programming the 82C54" and "Mode definitions".
 /// </remarks>
 /// <param name="Mode">0 to 5.</param>
 /// <param name="Access">1: low byte only; 2: high byte only; 3: low, then high.</param>
-/// <param name="Reload">The count register: what was written last, decimal digits if <paramref name="IsDecimal"/>.</param>
+/// <param name="Reload">
+/// The count register: what was written last, decimal digits if <paramref name="IsDecimal"/>.
+/// </param>
 /// <param name="Count">What the counting element was loaded with.</param>
 /// <param name="StartedAt">Tick at which it was loaded; it may be the next one.</param>
 /// <param name="HeldAt">Tick at which a low gate stopped it.</param>
@@ -118,8 +121,8 @@ public readonly record struct PitChannel(
     {
         PitChannel loaded = Settle(tick) with { Reload = count };
         if (IsTriggeredByGate) return Phase == PitPhase.Idle ? loaded with { Phase = PitPhase.Waiting } : loaded;
-        if (IsPeriodic && Phase == PitPhase.Counting && !IsHeld) return loaded with { SwitchAt = loaded.NextRise(tick) };
-        return loaded.Start(tick);
+        bool waitsItsTurn = IsPeriodic && Phase == PitPhase.Counting && !IsHeld;
+        return waitsItsTurn ? loaded with { SwitchAt = loaded.NextRise(tick) } : loaded.Start(tick);
     }
 
     // The counting element takes the count with the next clock.
@@ -164,7 +167,8 @@ public readonly record struct PitChannel(
         PitChannel now = Settle(tick);
         bool isNull = now.Phase == PitPhase.Idle || now.SwitchAt != Oscillator.Never || tick < now.StartedAt
             || now.Count != now.Reload;
-        return (byte)((now.OutputAt(tick) ? 0x80 : 0) | (isNull ? 0x40 : 0) | Access << 4 | Mode << 1 | (IsDecimal ? 1 : 0));
+        int pins = (now.OutputAt(tick) ? 0x80 : 0) | (isNull ? 0x40 : 0);
+        return (byte)(pins | Access << 4 | Mode << 1 | (IsDecimal ? 1 : 0));
     }
 
     static ulong FromDecimal(ushort digits) =>

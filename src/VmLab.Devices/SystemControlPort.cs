@@ -2,9 +2,12 @@ using VmLab.Core;
 
 namespace VmLab.Devices;
 
-/// <summary>Port 0x61 of a PC: gate and output of the timer's channel 2, the speaker switch, the refresh toggle.</summary>
+/// <summary>
+/// Port 0x61 of a PC: gate and output of the timer's channel 2, the speaker switch, the refresh toggle.
+/// </summary>
 /// <remarks>
-/// Simplified: nobody hears the speaker, and there are no parity or channel errors. The gate itself is part of the timer's state.
+/// Simplified: nobody hears the speaker, and there are no parity or channel errors. The gate itself is part of the
+/// timer's state.
 /// Source: Intel 82371AB (PIIX4) data sheet (290562), "NMI status and control register".
 /// </remarks>
 public sealed class SystemControlPort(IClock clock, Pit8254 pit) : IBytePortDevice, ISnapshot<SystemControlPort.State>

@@ -4,21 +4,25 @@ namespace VmLab.Devices;
 
 /// <summary>A 16550A UART: eight byte-wide registers, a 16-byte receive FIFO, one interrupt line.</summary>
 /// <remarks>
-/// Simplified: a byte is sent as soon as it is written, whatever the divisor; received data is announced from the first byte,
-/// whatever the trigger level; the modem always reads as connected; there are no parity, framing or break conditions.
-/// As on a PC, OUT2 gates the interrupt line. Source: National Semiconductor PC16550D (1995), "Registers" and table II.
+/// Simplified: a byte is sent as soon as it is written, whatever the divisor; received data is announced from the
+/// first byte, whatever the trigger level; the modem always reads as connected; there are no parity, framing or break
+/// conditions. As on a PC, OUT2 gates the interrupt line. Source: National Semiconductor PC16550D (1995), "Registers"
+/// and table II.
 /// </remarks>
 /// <param name="send">Takes each byte that leaves the port.</param>
-public sealed class Uart16550(IrqLine irq, Action<byte> send) : IBytePortDevice, ISnapshot<Uart16550.State>, IDrivesLines
+public sealed class Uart16550(IrqLine irq, Action<byte> send)
+    : IBytePortDevice, ISnapshot<Uart16550.State>, IDrivesLines
 {
     /// <summary>All that the UART remembers. The level of the interrupt line follows from it.</summary>
     /// <param name="SentPending">The sender ran empty, and nobody has been told since.</param>
     /// <param name="Overrun">A byte was lost since line status was last read.</param>
-    /// <param name="ModemDeltas">Which modem inputs changed since modem status was last read: bits 0 to 3 of that register.</param>
+    /// <param name="ModemDeltas">
+    /// Which modem inputs changed since modem status was last read: bits 0 to 3 of that register.
+    /// </param>
     [Schema("uart16550", version: 1)]
     public record struct State(
-        Interrupts Enabled, byte Line, byte Modem, byte Scratch, ushort Divisor, bool FifosOn, bool SentPending, bool Overrun,
-        byte ModemDeltas, Fifo16 Received);
+        Interrupts Enabled, byte Line, byte Modem, byte Scratch, ushort Divisor, bool FifosOn, bool SentPending,
+        bool Overrun, byte ModemDeltas, Fifo16 Received);
 
     [Flags]
     public enum Interrupts : byte { None = 0, Received = 1, Sent = 2, LineStatus = 4, ModemStatus = 8 }
@@ -40,7 +44,9 @@ public sealed class Uart16550(IrqLine irq, Action<byte> send) : IBytePortDevice,
     /// <summary>Called, by the guest's access, when a FIFO that had no room has some again.</summary>
     public Action? RoomAppeared { get; set; }
 
-    /// <summary>Whether <see cref="Receive"/> would keep a byte. In loopback the chip is cut off from outside.</summary>
+    /// <summary>
+    /// Whether <see cref="Receive"/> would keep a byte. In loopback the chip is cut off from outside.
+    /// </summary>
     public bool HasRoom => !IsLoopback && _state.Received.Count < Capacity;
 
     /// <summary>The RTS output: a guest that uses hardware flow control lowers it when it can take no more.</summary>
@@ -102,7 +108,10 @@ public sealed class Uart16550(IrqLine irq, Action<byte> send) : IBytePortDevice,
         Settle(hadRoom);
     }
 
-    /// <summary>Takes one byte from the outside; a full FIFO drops it and reports an overrun, a chip in loopback does not see it.</summary>
+    /// <summary>
+    /// Takes one byte from the outside; a full FIFO drops it and reports an overrun, a chip in loopback does not see
+    /// it.
+    /// </summary>
     public void Receive(byte value)
     {
         if (!IsLoopback) Accept(value);
@@ -152,7 +161,8 @@ public sealed class Uart16550(IrqLine irq, Action<byte> send) : IBytePortDevice,
         _state.Modem = value;
         int changed = (before ^ ModemInputs) >> 4;
         const int Ring = 0x04;
-        int delta = changed & ~Ring | changed & Ring & before >> 4;   // the ring indicator counts its trailing edge only
+        // The ring indicator counts its trailing edge only.
+        int delta = changed & ~Ring | changed & Ring & before >> 4;
         _state.ModemDeltas |= (byte)delta;
     }
 

@@ -5,16 +5,6 @@ using VmLab.Guests.Linux;
 
 namespace VmLab.Guests;
 
-/// <summary>Who unpacks a packaged kernel.</summary>
-public enum KernelUnpacking
-{
-    /// <summary>The loader, on the host: the guest's first instruction is the kernel's own.</summary>
-    OnHost,
-
-    /// <summary>The decompressor that the package carries, in the guest, as on a real PC.</summary>
-    InGuest,
-}
-
 /// <summary>A Linux kernel with an optional initramfs and a command line, by the 64-bit Linux boot protocol.</summary>
 /// <remarks>
 /// The kernel is a bzImage (vmlinuz) as distributions package it, or a bare vmlinux. Unpacked on the host it runs where it was linked:
@@ -31,16 +21,21 @@ public sealed class LinuxGuest : IBootable
     readonly string _name;
     readonly Lazy<BzImage?> _packaged;
     readonly Lazy<ElfImage> _unpacked;
+    readonly Lazy<bool>? _checkInitrd;
 
     /// <param name="kernel">The bytes of a bzImage or a vmlinux.</param>
     /// <param name="initrd">The bytes of an initramfs; empty for none.</param>
     /// <param name="commandLine">ASCII, handed to the kernel as it is.</param>
     /// <param name="name">How messages call the kernel: its path, say.</param>
     public LinuxGuest(byte[] kernel, byte[] initrd, string commandLine, string name = "The kernel")
-        : this(kernel, unpackedKernel: null, initrd, commandLine, name)
-    {
-    }
+        : this(kernel, unpackedKernel: null, initrd, commandLine, name) =>
+        _checkInitrd = new(() =>
+        {
+            InitrdCheck.RequireWhole(initrd, $"The initramfs of {name}");
+            return true;
+        });
 
+    /// <summary>For parts known to be whole.</summary>
     /// <param name="unpackedKernel">What the bzImage unpacks to, where that is at hand.</param>
     internal LinuxGuest(byte[] kernel, Func<byte[]>? unpackedKernel, byte[] initrd, string commandLine, string name)
     {
@@ -63,12 +58,14 @@ public sealed class LinuxGuest : IBootable
     {
         byte[] kernel = ReadFile(kernelPath, "kernel");
         byte[] initrd = initrdPath is null ? [] : ReadFile(initrdPath, "initramfs");
-        if (initrdPath is not null) RequireInitrd(initrd, initrdPath);
+        if (initrdPath is not null && initrd.Length == 0)
+            throw new LabException($"The initramfs {initrdPath} is empty. Leave it out, or build it again.");
         return new LinuxGuest(kernel, initrd, commandLine, kernelPath);
     }
 
     public BootEntry Load(GuestMemory memory, BootContext context)
     {
+        _ = _checkInitrd?.Value;
         (ulong start, ulong end) = KernelExtent();
         ulong initrdAddress = PlaceInitrd(memory, end);
         byte[] commandLine = EncodeCommandLine();
@@ -153,10 +150,5 @@ public sealed class LinuxGuest : IBootable
         {
             throw new LabException($"The {what} {path} cannot be read: {cause.Message}", cause);
         }
-    }
-
-    static void RequireInitrd(byte[] initrd, string path)
-    {
-        if (initrd.Length == 0) throw new LabException($"The initramfs {path} is empty. Leave it out, or build it again.");
     }
 }

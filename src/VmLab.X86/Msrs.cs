@@ -11,7 +11,7 @@ static class Msr
         MtrrFix64K = 0x250, MtrrFix16K0 = 0x258, MtrrFix16K1 = 0x259, MtrrFix4KFirst = 0x268, MtrrFix4KLast = 0x26F, Pat = 0x277,
         MtrrDefault = 0x2FF, Efer = 0xC000_0080, Star = 0xC000_0081, Lstar = 0xC000_0082, Cstar = 0xC000_0083,
         SyscallMask = 0xC000_0084, FsBase = 0xC000_0100, GsBase = 0xC000_0101, KernelGsBase = 0xC000_0102, TscAux = 0xC000_0103,
-        AmdPatchLevel = 0xC001_0015, AmdSysConfig = 0xC001_0010, AmdInterruptPending = 0xC001_0055, AmdOsvwLength = 0xC001_0140,
+        AmdHardwareConfig = 0xC001_0015, AmdSysConfig = 0xC001_0010, AmdInterruptPending = 0xC001_0055, AmdOsvwLength = 0xC001_0140,
         AmdOsvwStatus = 0xC001_0141, AmdDecodeConfig = 0xC001_1029;
 }
 
@@ -45,7 +45,7 @@ public sealed unsafe partial class Vcpu
             case Msr.MiscEnable: value = _s->MiscEnable; return true;
             case Msr.DebugControl: value = _s->DebugControl; return true;
             case Msr.MachineCheckCapabilities or Msr.MachineCheckStatus or Msr.PlatformId or Msr.FeatureControl: value = 0; return true;
-            case Msr.MicrocodeUpdate or Msr.AmdPatchLevel or Msr.AmdSysConfig or Msr.AmdInterruptPending or Msr.AmdDecodeConfig: value = 0; return true;
+            case Msr.MicrocodeUpdate or Msr.AmdHardwareConfig or Msr.AmdSysConfig or Msr.AmdInterruptPending or Msr.AmdDecodeConfig: value = 0; return true;
         }
         if (FixedMtrr(index) is var slot and >= 0)
         {
@@ -81,7 +81,7 @@ public sealed unsafe partial class Vcpu
             case >= Msr.MtrrVariableFirst and <= Msr.MtrrVariableLast: _s->MtrrVariable[index - Msr.MtrrVariableFirst] = value; return true;
             case Msr.MiscEnable: _s->MiscEnable = value; return true;
             case Msr.DebugControl: _s->DebugControl = value & 0x3; return true;
-            case Msr.MachineCheckStatus or Msr.MicrocodeUpdate or Msr.AmdPatchLevel or Msr.AmdSysConfig or Msr.AmdInterruptPending or Msr.AmdDecodeConfig:
+            case Msr.MachineCheckStatus or Msr.MicrocodeUpdate or Msr.AmdHardwareConfig or Msr.AmdSysConfig or Msr.AmdInterruptPending or Msr.AmdDecodeConfig:
                 return true;   // accepted, and nothing to change
         }
         if (FixedMtrr(index) is var slot and >= 0)

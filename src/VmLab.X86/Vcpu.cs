@@ -71,6 +71,7 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
         _s->Held = 0;
         _s->Deadline = start + counts;
         _s->CheckInterrupts = 1;
+        _s->Leave = Leave.Next;   // RIP may be another than where the last run ended
         StopReason reason = Loop();
         ulong used = counts - (ulong)_s->Budget;
         Retired += used;
@@ -172,6 +173,7 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
         CpuState* s = _s;
         bool wasTrapping = (s->SystemFlags & Rflags.Trap) != 0;
         bool wasShadowed = s->InterruptShadow != 0;
+        s->InterruptShadow = 0;   // it ends with this instruction, which may set it anew
         s->Leave = Leave.Next;
         Block* block = FindBlock(CodeKey.Single);
         if (block == null) return;   // the fetch faulted, and Leave says so
@@ -185,13 +187,7 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
         s->Budget += s->Held;
         s->Held = 0;
         if (s->Leave == Leave.Link) s->Leave = Leave.Next;
-        if (wasShadowed && s->Leave != Leave.Fault)
-        {
-            if (s->InterruptShadow > 1) s->InterruptShadow--;   // set anew by this very instruction
-            else s->InterruptShadow = 0;
-            s->CheckInterrupts = 1;
-        }
-        else if (s->InterruptShadow > 1) s->InterruptShadow = 1;
+        if (wasShadowed) s->CheckInterrupts = 1;
         if (wasTrapping && s->Leave != Leave.Fault) s->TrapPending = 1;
     }
 

@@ -21,8 +21,11 @@ public sealed unsafe partial class Vcpu
         }
         ulong linearSecond = linear + (ulong)inFirst;
         if (!Translate(linearSecond, DataAccess(isWrite: false), out ulong second)) return null;
-        if ((!_ram.IsRam(first >> 12) || !_ram.IsRam(second >> 12)) && !MayTouchDevice()) return null;
-        if (_s->IsSingle != 0) Publish(op);
+        if (!_ram.IsRam(first >> 12) || !_ram.IsRam(second >> 12))
+        {
+            if (!MayTouchDevice()) return null;
+            Publish(op);
+        }
         ReadPhysical(first, Scratch(bytes)[..inFirst]);
         ReadPhysical(second, Scratch(bytes)[inFirst..]);
         return (byte*)_s->Scratch;
@@ -46,7 +49,7 @@ public sealed unsafe partial class Vcpu
             FillIfPlain(linear, first);
             return page + (first & 0xFFF);
         }
-        if (mustBeAlone) Publish(op);
+        if (!_ram.IsRam(first >> 12) || inFirst < bytes && !_ram.IsRam(second >> 12)) Publish(op);
         ReadPhysical(first, Scratch(bytes)[..inFirst]);
         if (inFirst < bytes) ReadPhysical(second, Scratch(bytes)[inFirst..]);
         _s->IsStorePending = 1;

@@ -291,7 +291,7 @@ public sealed unsafe partial class Vcpu
         else *(ushort*)target = (ushort)value;
     }
 
-    /// <summary>Derives what follows from CR0, EFER, CS, SS and the privilege level: decoding mode and TLB bank.</summary>
+    /// <summary>Derives what follows from CR0, CR4, EFER, CS, SS and the privilege level: decoding mode and TLB bank.</summary>
     void UpdateMode()
     {
         CodeMode mode = 0;
@@ -303,6 +303,8 @@ public sealed unsafe partial class Vcpu
             if ((_s->SegmentRights[Segment.Ss] & SegmentRights.Big) != 0) mode |= CodeMode.Stack32;
             if (IsFlat(Segment.Ds) && IsFlat(Segment.Es) && IsFlat(Segment.Ss)) mode |= CodeMode.Flat;
         }
+        if ((_s->Cr0 & (Cr0.Emulation | Cr0.TaskSwitched)) != 0) mode |= CodeMode.FloatOff | CodeMode.SseOff;
+        if ((_s->Cr4 & Cr4.FxSave) == 0) mode |= CodeMode.SseOff;
         _s->ModeKey = (ulong)mode << CodeKey.Shift;
         SelectBank();
     }

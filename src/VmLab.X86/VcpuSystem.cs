@@ -16,7 +16,7 @@ public sealed unsafe partial class Vcpu
         _s->Dr[6] = 0xFFFF_0FF0;
         _s->Dr[7] = 0x400;
         _s->Pat = 0x0007_0406_0007_0406;
-        _s->Mxcsr = 0x1F80;
+        _s->Mxcsr = Floating.FloatContext.DefaultMxcsr;
         _s->MiscEnable = 1;
         _s->X87 = Floating.X87State.Initial with { Control = 0x40, Tags = 0xFF };
         _s->Gpr[Gpr.Rdx] = Cpuid.Signature;
@@ -101,6 +101,12 @@ public sealed unsafe partial class Vcpu
         if ((changed & (Cr0.Paging | Cr0.WriteProtect | Cr0.ProtectionEnable)) != 0) _tlb.Flush();
         UpdateMode();
         return true;
+    }
+
+    internal void ClearTaskSwitched()
+    {
+        _s->Cr0 &= ~Cr0.TaskSwitched;
+        UpdateMode();
     }
 
     bool TrySetCr2(ulong value)

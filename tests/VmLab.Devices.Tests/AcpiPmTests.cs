@@ -96,7 +96,8 @@ public sealed class AcpiPmTests
     }
 
     [Test]
-    public void Restored_block_behaves_as_the_saved_one() => Laws.RestoredBehavesAsSaved(NewBench, Poke.Wild(4, 12, 1, 2, 4));
+    public void Restored_block_behaves_as_the_saved_one() =>
+        Laws.RestoredBehavesAsSaved(NewBench, Poke.Wild(4, 12, 1, 2, 4));
 
     [Test]
     public void Bears_anything() => Laws.BearsAnything(NewBench, Poke.Wild(4, 300, 1, 2, 4));

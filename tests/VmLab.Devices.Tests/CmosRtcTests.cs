@@ -5,8 +5,8 @@ namespace VmLab.Devices.Tests;
 
 public sealed class CmosRtcTests
 {
-    const byte Second = 0, SecondAlarm = 1, Minute = 2, MinuteAlarm = 3, Hour = 4, HourAlarm = 5, Weekday = 6, Day = 7, Month = 8,
-               Year = 9, A = 10, B = 11, C = 12, D = 13, Century = 0x32;
+    const byte Second = 0, SecondAlarm = 1, Minute = 2, MinuteAlarm = 3, Hour = 4, HourAlarm = 5, Weekday = 6, Day = 7,
+               Month = 8, Year = 9, A = 10, B = 11, C = 12, D = 13, Century = 0x32;
     const ulong OneSecond = 1_000_000_000;
 
     static readonly DateTimeOffset s_boot = new(2024, 2, 28, 23, 59, 58, TimeSpan.Zero);
@@ -195,7 +195,8 @@ public sealed class CmosRtcTests
 
     [Test]
     public void Next_alarm_is_the_first_match() =>
-        Gen.Select(Gen.Long[0, 1L << 32], Gen.Int[0, 23], Gen.Int[0, 59], Gen.Int[0, 59]).Sample((after, hour, minute, second) =>
+        Gen.Select(Gen.Long[0, 1L << 32], Gen.Int[0, 23], Gen.Int[0, 59], Gen.Int[0, 59]).Sample((after, hour, minute,
+            second) =>
         {
             long match = RtcTime.NextMatch(after, hour, minute, second);
             return match > after && match <= after + 86_400 && match % 86_400 == hour * 3600 + minute * 60 + second;

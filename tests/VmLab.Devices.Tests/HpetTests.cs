@@ -5,8 +5,8 @@ namespace VmLab.Devices.Tests;
 
 public sealed class HpetTests
 {
-    const ulong Capabilities = 0x000, Configuration = 0x010, Status = 0x020, Counter = 0x0F0, Timer0 = 0x100, Timer1 = 0x120,
-                Timer2 = 0x140, Comparator = 8;
+    const ulong Capabilities = 0x000, Configuration = 0x010, Status = 0x020, Counter = 0x0F0, Timer0 = 0x100,
+                Timer1 = 0x120, Timer2 = 0x140, Comparator = 8;
     const ulong Level = 0x02, Enable = 0x04, Periodic = 0x08, ValueSet = 0x40, Narrow = 0x100, Route21 = 21 << 9;
 
     readonly VirtualClock _clock = new();
@@ -148,7 +148,8 @@ public sealed class HpetTests
     }
 
     [Test]
-    public void Restored_timer_behaves_as_the_saved_one() => Laws.RestoredBehavesAsSaved(NewBench, Poke.Wild(4, 16, 4, 8));
+    public void Restored_timer_behaves_as_the_saved_one() =>
+        Laws.RestoredBehavesAsSaved(NewBench, Poke.Wild(4, 16, 4, 8));
 
     [Test]
     public void Bears_anything() => Laws.BearsAnything(NewBench, Poke.Wild(4, 300, 1, 2, 4, 8));
@@ -171,7 +172,8 @@ public sealed class HpetTests
         var clock = new VirtualClock();
         IrqLine[] lines = [.. Enumerable.Range(0, 6).Select(_ => new IrqLine())];
         var hpet = new Hpet(clock, lines[0], lines[1], lines[2..]);
-        ulong[] registers = [Configuration, Status, Counter, Timer0, Timer0 + 8, Timer1, Timer1 + 8, Timer2, Timer2 + 8];
+        ulong[] registers =
+            [Configuration, Status, Counter, Timer0, Timer0 + 8, Timer1, Timer1 + 8, Timer2, Timer2 + 8];
         return new(hpet, clock, Act, () => lines.Select(line => line.IsHigh ? 1UL : 0));
 
         // Kind 3 switches on and makes sure that something may fire.

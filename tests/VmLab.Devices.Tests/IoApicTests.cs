@@ -107,7 +107,8 @@ public sealed class IoApicTests
     }
 
     [Test]
-    public void Restored_io_apic_behaves_as_the_saved_one() => Laws.RestoredBehavesAsSaved(NewBench, Poke.Wild(6, 3, 4));
+    public void Restored_io_apic_behaves_as_the_saved_one() =>
+        Laws.RestoredBehavesAsSaved(NewBench, Poke.Wild(6, 3, 4));
 
     [Test]
     public void Bears_anything() => Laws.BearsAnything(NewBench, Poke.Wild(6, 20, 1, 2, 4, 8));
@@ -142,7 +143,7 @@ public sealed class IoApicTests
             {
                 case Poke.Read: return io.Read(offset, poke.Width);
                 case Poke.Write: io.Write(offset, poke.Width, poke.Value); break;
-                case 3: io.SetPin((int)(poke.Value >> 1) % 24 is var pin && pin >= 0 ? pin : -pin, (poke.Value & 1) != 0); break;
+                case 3: io.SetPin((int)(poke.Value >> 1 & 0xFF) % 24, (poke.Value & 1) != 0); break;
                 case 4: return local.IsRequested ? local.Acknowledge() : 0UL;
                 default: local.Write(0xB0, 4, 0); break;
             }

@@ -94,7 +94,8 @@ public sealed class Keyboard8042Tests
     }
 
     [Test]
-    public void Restored_controller_behaves_as_the_saved_one() => Laws.RestoredBehavesAsSaved(NewBench, Poke.Wild(4, 2, 1));
+    public void Restored_controller_behaves_as_the_saved_one() =>
+        Laws.RestoredBehavesAsSaved(NewBench, Poke.Wild(4, 2, 1));
 
     [Test]
     public void Bears_anything() => Laws.BearsAnything(NewBench, Poke.Wild(4, 300, 1, 2, 4));

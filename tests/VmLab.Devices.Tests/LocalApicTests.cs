@@ -5,10 +5,11 @@ namespace VmLab.Devices.Tests;
 
 public sealed class LocalApicTests
 {
-    const ulong Identifier = 0x20, Version = 0x30, TaskPriority = 0x80, ProcessorPriority = 0xA0, EndOfInterrupt = 0xB0,
-                LogicalDestination = 0xD0, Spurious = 0xF0, InService = 0x100, LevelTriggered = 0x180, Requested = 0x200,
-                ErrorStatus = 0x280, CommandLow = 0x300, CommandHigh = 0x310, TimerVector = 0x320, Lint0 = 0x350, Lint1 = 0x360,
-                ErrorVector = 0x370, InitialCount = 0x380, CurrentCount = 0x390, Divide = 0x3E0;
+    const ulong Identifier = 0x20, Version = 0x30, TaskPriority = 0x80, ProcessorPriority = 0xA0,
+                EndOfInterrupt = 0xB0, LogicalDestination = 0xD0, Spurious = 0xF0, InService = 0x100,
+                LevelTriggered = 0x180, Requested = 0x200, ErrorStatus = 0x280, CommandLow = 0x300,
+                CommandHigh = 0x310, TimerVector = 0x320, Lint0 = 0x350, Lint1 = 0x360, ErrorVector = 0x370,
+                InitialCount = 0x380, CurrentCount = 0x390, Divide = 0x3E0;
     const ulong DivideByOne = 0xB, Masked = 0x10000, Periodic = 0x20000, DeadlineMode = 0x40000;
     const ulong BaseX2 = 0xFEE00D00, BaseOn = 0xFEE00900, BaseOff = 0xFEE00100;
 
@@ -42,7 +43,8 @@ public sealed class LocalApicTests
     {
         Send(0x45);
         _apic.Priority = 4;
-        Assert.That((_apic.IsRequested, Read(TaskPriority), Read(ProcessorPriority)), Is.EqualTo((false, 0x40UL, 0x40UL)));
+        Assert.That(
+            (_apic.IsRequested, Read(TaskPriority), Read(ProcessorPriority)), Is.EqualTo((false, 0x40UL, 0x40UL)));
 
         _apic.Priority = 3;
         Assert.That(_apic.IsRequested, Is.True);
@@ -394,7 +396,12 @@ public sealed class LocalApicTests
         {
             nmis = 0;
             ulong register = (ulong)poke.Offset << 4 | (poke.Width == 4 ? 0 : poke.Value & 0xF);
-            uint msr = poke.Offset switch { 0 => LocalApic.ApicBaseMsr, 1 => LocalApic.TscDeadlineMsr, _ => 0x800U + (uint)poke.Offset };
+            uint msr = poke.Offset switch
+            {
+                0 => LocalApic.ApicBaseMsr,
+                1 => LocalApic.TscDeadlineMsr,
+                _ => 0x800U + (uint)poke.Offset,
+            };
             ulong value = 0;
             switch (poke.Kind)
             {

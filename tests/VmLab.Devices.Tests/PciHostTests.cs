@@ -174,7 +174,8 @@ public sealed class PciHostTests
         Assert.That(() => _host.Add(3, 0, _function), Throws.InvalidOperationException);
 
     [Test]
-    public void Restored_bus_behaves_as_the_saved_one() => Laws.RestoredBehavesAsSaved(NewBench, Poke.Wild(9, 64, 1, 2, 4));
+    public void Restored_bus_behaves_as_the_saved_one() =>
+        Laws.RestoredBehavesAsSaved(NewBench, Poke.Wild(9, 64, 1, 2, 4));
 
     [Test]
     public void Bears_anything() => Laws.BearsAnything(NewBench, Poke.Wild(9, 5000, 1, 2, 4));

@@ -20,7 +20,8 @@ public sealed class Pic8259PairTests
         Assert.That(ReadInService(_pic.Master), Is.EqualTo(0x10));
 
         Command(_pic.Master, End);
-        Assert.That((ReadInService(_pic.Master), _pic.IsRequested), Is.EqualTo((0x00, false)), "a held edge asks only once");
+        Assert.That(ReadInService(_pic.Master), Is.Zero);
+        Assert.That(_pic.IsRequested, Is.False, "a held edge asks only once");
     }
 
     [Test]
@@ -242,7 +243,8 @@ public sealed class Pic8259PairTests
 
         ulong Act(Poke poke)
         {
-            IPortDevice port = (poke.Offset / 2 % 3) switch { 0 => pic.Master, 1 => pic.Slave, _ => pic.TriggerControl };
+            IPortDevice[] ports = [pic.Master, pic.Slave, pic.TriggerControl];
+            IPortDevice port = ports[poke.Offset / 2 % 3];
             int offset = poke.Offset < 6 ? poke.Offset % 2 : poke.Offset;
             if (poke.Kind == Poke.Read) return port.Read(offset, poke.Width);
             if (poke.Kind == 3) pic.SetInput((int)(poke.Value >> 1 & 15), (poke.Value & 1) != 0);

@@ -108,7 +108,8 @@ public sealed class Uart16550Tests
         _uart.Receive(99);
 
         Assert.That(_uart.Read(LineStatus) & 0x02, Is.EqualTo(0x02));
-        Assert.That(Enumerable.Range(0, 17).Select(_ => _uart.Read(Data)), Is.EqualTo(Enumerable.Range(0, 16).Append(0)));
+        IEnumerable<byte> read = Enumerable.Range(0, 17).Select(_ => _uart.Read(Data));
+        Assert.That(read, Is.EqualTo(Enumerable.Range(0, 16).Append(0)));
     }
 
     [Test]
@@ -137,7 +138,7 @@ public sealed class Uart16550Tests
     public void Loopback_returns_modem_outputs_as_inputs()
     {
         _uart.Write(ModemControl, Loopback | Out2 | 0x02);
-        Assert.That(_uart.Read(ModemStatus) & 0xF0, Is.EqualTo(0x90), "carrier and clear to send, as Linux's probe expects");
+        Assert.That(_uart.Read(ModemStatus) & 0xF0, Is.EqualTo(0x90), "DCD and CTS, as Linux's probe expects");
 
         _uart.Write(ModemControl, Out2);
         Assert.That(_uart.Read(ModemStatus) & 0xF0, Is.EqualTo(0xB0));

@@ -4,7 +4,8 @@ namespace VmLab.Core;
 public interface IDrivesLines
 {
     /// <summary>
-    /// Sets every output line to the level that the present state gives, without an edge. The machine calls it once all devices are restored.
+    /// Sets every output line to the level that the present state gives, without an edge. The machine calls it once
+    /// all devices are restored.
     /// </summary>
     void RestoreLines();
 }

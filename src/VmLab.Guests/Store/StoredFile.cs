@@ -29,9 +29,3 @@ public sealed record StoredFile(string Name, long Size, ulong Hash)
         throw new LabException($"The stored guest is damaged: {path} has changed. Remove {folder}; it is then built again.");
     }
 }
-
-/// <summary>What the store knows of a guest that it holds, written beside the guest's files.</summary>
-/// <param name="Release">The kernel's, as <c>uname -r</c> says it.</param>
-/// <param name="Packages">Name and version of every package in it, the kernel's first.</param>
-public sealed record StoredGuest(
-    string Release, IReadOnlyList<string> Packages, StoredFile Kernel, StoredFile UnpackedKernel, StoredFile Initramfs);

@@ -56,7 +56,7 @@ sealed unsafe class BlockBuilder : IDisposable
                 decoder.Decode(out Instruction instruction);
                 if (instruction.IsInvalid && decoder.LastError == DecoderError.NoMoreBytes) break;
                 if (instruction.IsInvalid) instruction.Length = Math.Max(instruction.Length, 1);
-                isOpen = Append(instruction, start + length, isLong);
+                isOpen = Append(instruction, start + length, mode);
                 length += instruction.Length;
                 count++;
             }
@@ -71,11 +71,11 @@ sealed unsafe class BlockBuilder : IDisposable
     public void Dispose() => NativeMemory.AlignedFree(_ops);
 
     /// <returns>Whether the next instruction belongs to the block too.</returns>
-    bool Append(in Instruction instruction, byte* code, bool isLong)
+    bool Append(in Instruction instruction, byte* code, CodeMode mode)
     {
         Op* op = _ops + OpCount++;
         *op = default;
-        var form = new Form(instruction, op, code, _blockStart, isLong);
+        var form = new Form(instruction, op, code, _blockStart, mode);
         Handler handler = instruction.IsInvalid ? null : Find(form);
         op->Run = handler == null ? &SystemOps.InvalidOpcode : handler;
         bool isString = instruction.IsStringInstruction && (instruction.HasRepPrefix || instruction.HasRepnePrefix);
@@ -88,6 +88,7 @@ sealed unsafe class BlockBuilder : IDisposable
         if (handler == null) handler = BranchTable.Find(form, IsInside);
         if (handler == null) handler = MoveTable.Find(form);
         if (handler == null) handler = ConditionTable.Find(form);
+        if (handler == null) handler = VectorTable.Find(form);
         if (handler == null) handler = SystemTable.Find(form);
         if (handler == null) handler = X87Table.Find(form);
         return handler;

@@ -24,12 +24,12 @@ unsafe readonly ref struct Form
 {
     readonly Op* _op;
 
-    public Form(in Instruction instruction, Op* op, byte* code, ulong blockStart, bool isLong)
+    public Form(in Instruction instruction, Op* op, byte* code, ulong blockStart, CodeMode mode)
     {
         Code = code;
         _op = op;
         Instruction = ref instruction;
-        IsLong = isLong;
+        Mode = mode;
         op->Base = op->Index = CpuState.ZeroOffset;
         op->Segment = CpuState.NoSegment;
         op->Length = (byte)instruction.Length;
@@ -42,12 +42,14 @@ unsafe readonly ref struct Form
     public readonly ref readonly Instruction Instruction;
     public readonly ulong BlockStart;
 
-    /// <summary>64-bit mode.</summary>
-    public readonly bool IsLong;
+    public readonly CodeMode Mode;
     public readonly AddressKind Address;
 
     /// <summary>The instruction's bytes.</summary>
     public readonly byte* Code;
+
+    /// <summary>64-bit mode.</summary>
+    public bool IsLong => (Mode & CodeMode.Code64) != 0;
 
     public Op* Op => _op;
     public bool IsMemory(int operand) => Instruction.GetOpKind(operand) == OpKind.Memory;
@@ -66,6 +68,19 @@ unsafe readonly ref struct Form
     public Form SetB(int operand)
     {
         _op->B = OffsetOf(Instruction.GetOpRegister(operand));
+        return this;
+    }
+
+    /// <summary>Sets A to the offset of an XMM or MMX register among its like.</summary>
+    public Form SetVectorA(int operand)
+    {
+        _op->A = (byte)(16 * Instruction.GetOpRegister(operand).GetNumber());
+        return this;
+    }
+
+    public Form SetVectorB(int operand)
+    {
+        _op->B = (byte)(16 * Instruction.GetOpRegister(operand).GetNumber());
         return this;
     }
 
@@ -94,7 +109,7 @@ unsafe readonly ref struct Form
         if (register is >= Iced.Intel.Register.AH and <= Iced.Intel.Register.BH)
             return (byte)(8 * (register - Iced.Intel.Register.AH) + 1);
         if (register is Iced.Intel.Register.RIP or Iced.Intel.Register.EIP) return CpuState.RipOffset;
-        return (byte)(8 * register.GetFullRegister().GetNumber());
+        return (byte)(8 * register.GetFullRegister().GetNumber());   // SPL to R15L count from 8 among their own
     }
 
     public static int SegmentOf(Iced.Intel.Register register) => register - Iced.Intel.Register.ES;
@@ -106,6 +121,7 @@ unsafe readonly ref struct Form
         Iced.Intel.Register first = i.MemoryBase, second = i.MemoryIndex;
         if (i.IsIPRelativeMemoryOperand) _op->Displacement = (long)(i.IPRelativeMemoryAddress - BlockStart);
         if (first != Iced.Intel.Register.None) _op->Base = OffsetOf(first);
+        if (second == Iced.Intel.Register.AL) second = Iced.Intel.Register.None;   // XLAT adds it itself
         if (second != Iced.Intel.Register.None)
         {
             _op->Index = OffsetOf(second);

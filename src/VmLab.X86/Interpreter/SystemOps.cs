@@ -98,8 +98,8 @@ static unsafe class SystemOps
     public static Op* ClearTaskSwitched(CpuState* s, Op* op)
     {
         if (s->Cpl != 0) return Exec.RaiseGeneralProtection(s, op);
-        s->Cr0 &= ~Cr0.TaskSwitched;
-        return op + 1;
+        Vcpu.Of(s).ClearTaskSwitched();
+        return Exec.LeaveAfter(s, op, Leave.Next);
     }
 
     /// <summary>SMSW to a register; <see cref="Op.Extra"/> is the operand's width in bytes.</summary>
@@ -199,7 +199,7 @@ static unsafe class SystemOps
     {
         s->Leave = Leave.Next;
         if (!Vcpu.Of(s).TryLoadSegment(op->Extra, selector)) return Exec.Abandon(s, op);
-        if (op->Extra == Segment.Ss) s->InterruptShadow = 2;
+        if (op->Extra == Segment.Ss) s->InterruptShadow = 1;
         return Exec.LeaveAfter(s, op, op->Extra == Segment.Ss ? Leave.Check : Leave.Next);
     }
 
@@ -245,7 +245,7 @@ static unsafe class SystemOps
     public static Op* SetInterrupts(CpuState* s, Op* op)
     {
         if (s->Cpl > (int)(s->SystemFlags >> 12 & 3)) return Exec.RaiseGeneralProtection(s, op);
-        if ((s->SystemFlags & Rflags.Interrupt) == 0) s->InterruptShadow = 2;
+        if ((s->SystemFlags & Rflags.Interrupt) == 0) s->InterruptShadow = 1;
         s->SystemFlags |= Rflags.Interrupt;
         return Exec.LeaveAfter(s, op, Leave.Check);
     }

@@ -79,6 +79,12 @@ public enum CodeMode : uint
 
     /// <summary>Blocks of one instruction.</summary>
     Single = 16,
+
+    /// <summary>CR0.EM or CR0.TS is set: x87 and MMX instructions raise #UD or #NM.</summary>
+    FloatOff = 32,
+
+    /// <summary>CR0.EM or CR0.TS is set, or CR4.OSFXSR is not: SSE instructions raise #UD or #NM.</summary>
+    SseOff = 64,
 }
 
 /// <summary>Why control left a block.</summary>

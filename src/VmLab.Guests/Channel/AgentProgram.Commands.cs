@@ -4,7 +4,7 @@ using static VmLab.Guests.Channel.AgentLayout;
 
 namespace VmLab.Guests.Channel;
 
-// The agent's requests: commands that run, files that come and go.
+// The agent's requests, and the commands among them: started, listened to, reaped.
 sealed partial class AgentProgram
 {
     // How often a pipe is read after its command's end: more than twice what a pipe holds, so that nothing the command wrote is
@@ -141,21 +141,6 @@ sealed partial class AgentProgram
         a.ret();
     }
 
-    // A command that has ended, and whose pipes are closed at the other end, is over.
-    void FreeIfClosed()
-    {
-        Label stays = a.CreateLabel();
-        a.cmp(__dword_ptr[rbx + JobState], Lingering);
-        a.jne(stays);
-        a.mov(eax, __dword_ptr[rbp]);
-        a.and(eax, __dword_ptr[rbp + PollSize]);                // -1 only if both are
-        a.cmp(eax, -1);
-        a.jne(stays);
-        a.mov(__dword_ptr[rbx + JobState], Free);
-        a.Label(ref stays);
-        a.nop();
-    }
-
     // A whole frame has come. What makes no sense is passed over.
     void WriteHandle()
     {
@@ -279,129 +264,6 @@ sealed partial class AgentProgram
         Call(SysExit);
     }
 
-    // Makes the directories above the file, and opens it: PAYLOAD is the path, the argument the permissions.
-    void WritePut()
-    {
-        Label next = a.CreateLabel(), end = a.CreateLabel();
-        TakeJob();
-        a.mov(r15d, Payload);
-        a.Label(ref next);
-        a.inc(r15);                                             // past the first character, which may be the root's slash
-        a.cmp(__byte_ptr[r15], 0);
-        a.je(end);
-        a.cmp(__byte_ptr[r15], '/');
-        a.jne(next);
-        a.mov(__byte_ptr[r15], 0);
-        a.mov(edi, Payload);
-        a.mov(esi, 0x1ED);
-        Call(SysMkdir);                                         // most are there already
-        a.mov(__byte_ptr[r15], '/');
-        a.jmp(next);
-
-        a.Label(ref end);
-        a.mov(edi, Payload);
-        a.mov(esi, WriteOnly | Create | Truncate | CloseOnExec | NonBlocking);
-        a.mov(edx, 0x180);
-        Call(SysOpen);
-        a.test(eax, eax);
-        a.js(_fail);
-        a.mov(__dword_ptr[rbx + JobFile], eax);
-        a.mov(__dword_ptr[rbx + JobCount], 0);
-        OccupyJob(Writing);
-        a.mov(edi, eax);
-        a.mov(esi, r13d);
-        Call(SysFchmod);                                        // not of a device or in /proc
-    }
-
-    void WriteFileData()
-    {
-        Label more = a.CreateLabel(), done = a.CreateLabel(), failed = a.CreateLabel();
-        FindJob(Writing, done);
-        a.mov(r15d, Payload);
-        a.Label(ref more);
-        a.test(r14d, r14d);
-        a.jz(done);
-        a.mov(edi, __dword_ptr[rbx + JobFile]);
-        a.mov(rsi, r15);
-        a.mov(edx, r14d);
-        Call(SysWrite);
-        a.cmp(eax, -Interrupted);
-        a.je(more);
-        a.test(eax, eax);
-        a.js(failed);
-        a.add(r15, rax);
-        a.sub(r14d, eax);
-        a.add(__dword_ptr[rbx + JobCount], eax);
-        a.jmp(more);
-
-        a.Label(ref failed);
-        a.mov(r15d, eax);
-        a.mov(__dword_ptr[rbx + JobState], Free);
-        a.mov(edi, __dword_ptr[rbx + JobFile]);
-        Call(SysClose);
-        a.mov(eax, r15d);
-        a.jmp(_fail);
-        a.Label(ref done);
-    }
-
-    // The argument is the number of bytes that should have come: a frame lost on the line does not go unnoticed.
-    void WriteFileEnd()
-    {
-        Label done = a.CreateLabel(), lost = a.CreateLabel();
-        FindJob(Writing, done);
-        a.mov(__dword_ptr[rbx + JobState], Free);
-        a.mov(edi, __dword_ptr[rbx + JobFile]);
-        Call(SysClose);
-        a.test(eax, eax);
-        a.js(_fail);
-        a.cmp(__dword_ptr[rbx + JobCount], r13d);
-        a.jne(lost);
-        a.mov(esi, r12d);
-        a.xor(edx, edx);
-        SendEmpty(ChannelKind.Stored);
-        a.ret();
-        a.Label(ref lost);
-        a.mov(eax, -InputOutput);
-        a.jmp(_fail);
-        a.Label(ref done);
-    }
-
-    void WriteGet()
-    {
-        Label failed = a.CreateLabel(), directory = a.CreateLabel();
-        TakeJob();
-        a.mov(edi, Payload);
-        a.mov(esi, ReadOnly | CloseOnExec | NonBlocking);
-        Call(SysOpen);
-        a.test(eax, eax);
-        a.js(_fail);
-        a.mov(r15d, eax);
-        a.mov(edi, eax);
-        a.mov(esi, FileStatus);
-        Call(SysFstat);
-        a.test(eax, eax);
-        a.js(failed);
-        a.mov(ecx, __dword_ptr[FileStatus + FileModeOffset]);
-        a.mov(eax, ecx);
-        a.and(eax, FileTypeBits);
-        a.cmp(eax, DirectoryType);
-        a.je(directory);
-        a.and(ecx, PermissionBits);
-        a.mov(__dword_ptr[rbx + JobCount], ecx);
-        a.mov(__dword_ptr[rbp], r15d);
-        OccupyJob(Reading);
-        a.ret();
-
-        a.Label(ref directory);
-        a.mov(eax, -IsDirectory);
-        a.Label(ref failed);
-        a.mov(r13d, eax);
-        a.mov(edi, r15d);
-        Call(SysClose);
-        a.mov(eax, r13d);
-        a.jmp(_fail);
-    }
-
     void WriteKill()
     {
         Label transfer = a.CreateLabel(), writing = a.CreateLabel(), close = a.CreateLabel(), done = a.CreateLabel();
@@ -432,84 +294,6 @@ sealed partial class AgentProgram
         a.mov(eax, -GuestErrors.Cancelled);
         a.jmp(_fail);
         a.Label(ref done);
-    }
-
-    void WriteJobs()
-    {
-        Label next = a.CreateLabel(), other = a.CreateLabel(), found = a.CreateLabel(), nextFree = a.CreateLabel();
-
-        // r12d: id. Finds the job under way with it; eax is 0 when there is none.
-        a.Label(ref _findJob);
-        StartWithFirstJob();
-        a.Label(ref next);
-        a.cmp(__dword_ptr[rbx + JobId], r12d);
-        a.jne(other);
-        a.mov(eax, __dword_ptr[rbx + JobState]);
-        a.cmp(eax, Lingering);
-        a.je(other);
-        a.test(eax, eax);
-        a.jnz(found);
-        a.Label(ref other);
-        GoOnWithNextJob(next);
-        a.xor(eax, eax);
-        a.Label(ref found);
-        a.ret();
-
-        // Finds a free job; eax is 0 when there is none.
-        a.Label(ref _newJob);
-        StartWithFirstJob();
-        a.Label(ref nextFree);
-        a.mov(eax, 1);
-        a.cmp(__dword_ptr[rbx + JobState], Free);
-        a.je(found);
-        GoOnWithNextJob(nextFree);
-        a.xor(eax, eax);
-        a.ret();
-
-        // eax: the negative error that ended the request r12d.
-        a.Label(ref _busy);
-        a.mov(eax, -GuestErrors.Busy);
-        a.Label(ref _fail);
-        a.mov(edx, eax);
-        a.neg(edx);
-        a.mov(esi, r12d);
-        SendEmpty(ChannelKind.Failed);
-        a.ret();
-    }
-
-    void StartWithFirstJob()
-    {
-        a.mov(ebx, Jobs);
-        a.mov(ebp, Polls + FirstJobPoll * PollSize);
-    }
-
-    void GoOnWithNextJob(Label next)
-    {
-        a.add(ebx, JobSize);
-        a.add(ebp, 2 * PollSize);
-        a.cmp(ebx, Jobs + MostJobs * JobSize);
-        a.jb(next);
-    }
-
-    void TakeJob()
-    {
-        a.call(_newJob);
-        a.test(eax, eax);
-        a.jz(_busy);
-    }
-
-    // Passes over a request whose job is not under way in that state.
-    void FindJob(int state, Label otherwise)
-    {
-        a.call(_findJob);
-        a.cmp(eax, state);
-        a.jne(otherwise);
-    }
-
-    void OccupyJob(int state)
-    {
-        a.mov(__dword_ptr[rbx + JobId], r12d);
-        a.mov(__dword_ptr[rbx + JobState], state);
     }
 
     void Close(uint file)
