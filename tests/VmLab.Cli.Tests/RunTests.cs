@@ -36,7 +36,7 @@ public sealed class RunTests
             """)));
 
         Assert.That(ending.Code, Is.EqualTo(1));
-        Assert.That(ending.Error, Does.Contain("lab.csx(6): an assertion failed\n    Assert.That(lab[bare].Status")
+        Assert.That(ending.Error, Does.Contain("lab.csx(7): an assertion failed\n    Assert.That(lab[bare].Status")
             .And.Contain("Expected: PoweredOff\n  But was:  Stuck")
             .And.Contain("Lab \"bare\", seed 9, stood at 0.001000 s of guest time.\n  bare (Stuck)"));
     }
