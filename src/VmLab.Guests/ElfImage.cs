@@ -59,7 +59,7 @@ public sealed class ElfImage
         int count = Word(image, ProgramHeaderCount);
         if (count > MostSegments || Word(image, ProgramHeaderSizeField) != ProgramHeaderSize)
             throw Damaged(name, "its program header table makes no sense");
-        if (table > (ulong)(image.Length - count * ProgramHeaderSize)) throw Damaged(name, "it ends before its program headers");
+        if (table > (ulong)image.Length || (ulong)(count * ProgramHeaderSize) > (ulong)image.Length - table) throw Damaged(name, "it ends before its program headers");
 
         var segments = new List<Segment>();
         for (int i = 0; i < count; i++)
