@@ -1,40 +1,132 @@
 using VmLab.Core;
+using VmLab.Devices;
+using VmLab.Guests;
+using VmLab.X86;
 
 namespace VmLab.Machines;
 
-/// <summary>A PC wired together: processor, memory, devices, clock.</summary>
+/// <summary>A PC wired together: processor, memory, devices, clock, and the loop that runs them.</summary>
+/// <remarks>
+/// What the machine does is a function of its configuration and of the bytes sent to it at given times. It is used by one thread at
+/// a time.
+/// </remarks>
 public sealed class Machine : IDisposable
 {
-    public Machine(MachineConfig config, FramePool pool) => throw new NotSupportedException($"{config} {pool}");
+    readonly GuestMemory _ram;
+    readonly VirtualClock _clock = new();
+    readonly Pc _pc;
+    readonly Vcpu _cpu;
 
-    public MachineConfig Config => throw new NotSupportedException();
+    /// <summary>Builds the machine and loads its guest; the next <see cref="RunUntil"/> executes its first instruction.</summary>
+    /// <exception cref="LabException">The guest is damaged, or does not fit.</exception>
+    public Machine(MachineConfig config, FramePool pool)
+    {
+        Config = config;
+        var random = Rng.FromSeed(config.Seed).Child(config.Name);
+        _ram = new GuestMemory(pool, config.Memory);
+        Memory = new MemoryBus(_ram);
+        Console = new SerialEndpoint(FeedSerial);
+        Channel = new SerialEndpoint(FeedSerial);
+        _pc = new Pc(Memory, _clock, new PcOutlets(
+            value => Console.Received?.Invoke(value), value => Channel.Received?.Invoke(value),
+            PowerOff: () => Stop(MachineStatus.PoweredOff), Reset: () => Stop(MachineStatus.Reset)));
+        _pc.Console.RoomAppeared = FeedSerial;
+        _pc.Channel.RoomAppeared = FeedSerial;
+        _cpu = new Vcpu(
+            new VcpuBoard(Memory, _pc.Ports, _pc.Msrs, _pc.LocalApic, _clock, Exits), random.Child("rdrand"));
+        _pc.LocalApic.NmiRaised = _cpu.RaiseNmi;
+        Start(config.Guest.Load(_ram, new BootContext(config.Name, PcLayout.Hardware, random.Child("boot"))));
+    }
+
+    public MachineConfig Config { get; }
 
     /// <summary>Machine time since power-on, in nanoseconds.</summary>
-    public ulong Now => throw new NotSupportedException();
+    public ulong Now => _clock.Now;
 
-    public MachineStatus Status => throw new NotSupportedException();
+    public MachineStatus Status { get; private set; } = MachineStatus.Running;
 
     /// <summary>The first serial port: the guest's console.</summary>
-    public SerialEndpoint Console => throw new NotSupportedException();
+    public SerialEndpoint Console { get; }
 
     /// <summary>The second serial port: the lab's command channel.</summary>
-    public SerialEndpoint Channel => throw new NotSupportedException();
+    public SerialEndpoint Channel { get; }
 
     /// <summary>How often the monitor handled what, by reason.</summary>
-    public ExitCounters Exits => throw new NotSupportedException();
+    public ExitCounters Exits { get; } = new();
 
-    public MemoryBus Memory => throw new NotSupportedException();
+    public MemoryBus Memory { get; }
 
-    /// <summary>Instructions retired, REP iterations and deliveries: see the contract on counts.</summary>
-    public ulong Retired => throw new NotSupportedException();
+    /// <summary>The processor, for whoever looks into it between runs.</summary>
+    public Vcpu Cpu => _cpu;
+
+    /// <summary>Counts: instructions retired, REP iterations, exceptions and interrupts delivered.</summary>
+    public ulong Retired => _cpu.Retired;
 
     /// <summary>Runs to this machine time exactly, or until the status is no longer Running.</summary>
-    public void RunUntil(ulong time) => throw new NotSupportedException($"{time}");
+    public void RunUntil(ulong time)
+    {
+        while (Status == MachineStatus.Running && _clock.Now < time)
+        {
+            _pc.Advance();
+            ulong stop = Math.Min(time, _pc.NextDeadline);
+            if (stop <= _clock.Now) continue;
+            switch (_cpu.Run(stop - _clock.Now))
+            {
+                case StopReason.Halted: Idle(time); break;
+                case StopReason.Shutdown: Stop(MachineStatus.TripleFault); break;
+            }
+        }
+        _pc.Advance();
+    }
 
-    public void PowerOff() => throw new NotSupportedException();
+    public void PowerOff() => Stop(MachineStatus.PoweredOff);
 
     /// <summary>Hash of all that the guest could ever see: processor, RAM, devices, random streams.</summary>
-    public ulong StateHash() => throw new NotSupportedException();
+    public ulong StateHash()
+    {
+        var hash = new StateHash().Add(_clock.Now).Add((ulong)Status);
+        _cpu.AddTo(hash);
+        hash.Add(_ram.Hash());
+        _pc.AddTo(hash);
+        return hash.Value;
+    }
 
-    public void Dispose() => throw new NotSupportedException();
+    public void Dispose()
+    {
+        _cpu.Dispose();
+        _ram.Dispose();
+    }
+
+    /// <summary>A halted machine jumps to the next deadline; with interrupts off and none coming it is stuck.</summary>
+    void Idle(ulong time)
+    {
+        ulong next = Math.Min(time, _pc.NextDeadline);
+        if (!_cpu.CanWake) Stop(MachineStatus.Stuck);
+        else if (next > _clock.Now) _clock.Now = next;
+    }
+
+    void Stop(MachineStatus status)
+    {
+        if (Status == MachineStatus.Running) Status = status;
+    }
+
+    void Start(BootEntry entry)
+    {
+        _cpu.Start(entry.Mode == BootMode.Long64, entry.Rip, entry.Cr3, entry.GdtBase, entry.GdtLimit, entry.CodeSelector, entry.DataSelector);
+        _cpu.SetRegister(Gpr.Rsp, entry.Rsp);
+        _cpu.SetRegister(Gpr.Rsi, entry.Rsi);
+        _cpu.SetRegister(Gpr.Rbx, entry.Rbx);
+    }
+
+    /// <summary>Moves waiting bytes into the UARTs as far as there is room.</summary>
+    void FeedSerial()
+    {
+        Feed(_pc.Console, Console);
+        Feed(_pc.Channel, Channel);
+    }
+
+    static void Feed(Uart16550 uart, SerialEndpoint cable)
+    {
+        while (uart.HasRoom && cable.TryTake(out byte value)) uart.Receive(value);
+    }
 }

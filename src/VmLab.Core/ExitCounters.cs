@@ -1,4 +1,4 @@
-namespace VmLab.Machines;
+namespace VmLab.Core;
 
 /// <summary>Why control came to the monitor.</summary>
 public enum ExitReason
@@ -33,5 +33,5 @@ public sealed class ExitCounters
         [.. Enum.GetValues<ExitReason>().Select(reason => (reason, this[reason]))
             .Where(pair => pair.Item2 > 0).OrderByDescending(pair => pair.Item2)];
 
-    internal void Add(ExitReason reason, ulong count = 1) => _counts[(int)reason] += count;
+    public void Add(ExitReason reason, ulong count = 1) => _counts[(int)reason] += count;
 }

@@ -1,0 +1,108 @@
+using System.CommandLine;
+using System.CommandLine.Help;
+using VmLab.Core;
+
+namespace VmLab.Cli;
+
+/// <summary>The <c>vmlab</c> tool.</summary>
+static class Program
+{
+    static readonly Option<int> s_threads = new("--threads")
+    {
+        Description = "Host threads that run machines (0: one a host processor). It changes no result.",
+        HelpName = "N",
+    };
+
+    static readonly Option<ulong?> s_seed = new("--seed") { Description = "Takes the place of the fleet's own seed.", HelpName = "N" };
+
+    static readonly Option<string?> s_hashes = new("--hashes")
+    {
+        Description = "Writes a line NAME TIME HASH a machine and 100,000,000 counts of its time to this file.",
+        HelpName = "FILE",
+    };
+
+    static int Main(string[] arguments)
+    {
+        try
+        {
+            ParseResult parsed = Commands().Parse(arguments);
+            if (parsed.Errors.Count == 0)
+                return parsed.Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
+            foreach (var error in parsed.Errors) Console.Error.WriteLine(error.Message);
+            Console.Error.WriteLine("Try `vmlab --help`.");
+            return ExitCode.WrongInput;
+        }
+        catch (LabException failure)
+        {
+            Console.Error.WriteLine(failure.Message);
+            return ExitCode.Of(failure);
+        }
+    }
+
+    static Command Commands()
+    {
+        var version = new Option<bool>("--version") { Description = "Shows the version." };
+        var vmlab = new Command("vmlab", "Deterministic simulation testing for real, unmodified operating systems.")
+        {
+            Run(), Repl(), Guests(), new HelpOption(), version,
+        };
+        vmlab.SetAction(parsed =>
+        {
+            if (parsed.GetValue(version))
+            {
+                Console.WriteLine($"vmlab {Tool.Version}");
+                return ExitCode.Passed;
+            }
+            Console.Error.WriteLine("Say what to do: `vmlab run FILE.csx`, `vmlab repl`, `vmlab guests`; see `vmlab --help`.");
+            return ExitCode.WrongInput;
+        });
+        return vmlab;
+    }
+
+    static Command Run()
+    {
+        var file = new Argument<string>("FILE.csx") { Description = "The script." };
+        var arguments = new Argument<string[]>("args") { Description = "After --: the script's Args.", Arity = ArgumentArity.ZeroOrMore };
+        var run = new Command("run", "Runs a script. Exit code: 0 passed, 1 an assertion failed, 2 script or input wrong, "
+            + "3 infrastructure, 130 stopped by Ctrl-C.")
+        {
+            file, arguments, s_threads, s_seed, s_hashes,
+        };
+        run.SetAction(parsed => RunCommand.Run(parsed.GetRequiredValue(file), parsed.GetValue(arguments) ?? [], Options(parsed)));
+        return run;
+    }
+
+    static Command Repl()
+    {
+        var repl = new Command("repl", "Reads and runs C# a statement at a time.") { s_threads, s_seed, s_hashes };
+        repl.SetAction(parsed => ReplCommand.Run(Options(parsed)));
+        return repl;
+    }
+
+    static Command Guests()
+    {
+        var packages = new Argument<string[]>("PACKAGE") { Description = "Debian packages to have in the guest.", Arity = ArgumentArity.OneOrMore };
+        var update = new Option<bool>("--update") { Description = "Asks apt for the packages' present versions." };
+        var list = new Command("list", "Shows the guests in the store.");
+        list.SetAction(_ => GuestsCommand.List());
+        var fetch = new Command("fetch", "Fetches Debian's kernel, busybox and e2fsprogs, and builds the guest.") { update };
+        fetch.SetAction(parsed => GuestsCommand.Fetch([], parsed.GetValue(update)));
+        var add = new Command("add", "Fetches and builds a guest with more Debian packages.") { packages, update };
+        add.SetAction(parsed => GuestsCommand.Fetch(parsed.GetRequiredValue(packages), parsed.GetValue(update)));
+        var guests = new Command("guests", "The guests in the store: list (default), fetch, add.") { list, fetch, add };
+        guests.SetAction(_ => GuestsCommand.List());
+        return guests;
+    }
+
+    /// <summary>The environment's options, and over them those of the command line.</summary>
+    static LabOptions Options(ParseResult parsed)
+    {
+        LabOptions options = LabOptions.FromEnvironment();
+        return options with
+        {
+            Threads = parsed.GetResult(s_threads) is null ? options.Threads : Math.Clamp(parsed.GetValue(s_threads), 0, 256),
+            Seed = parsed.GetValue(s_seed) ?? options.Seed,
+            Hashes = parsed.GetValue(s_hashes) ?? options.Hashes,
+        };
+    }
+}

@@ -1,0 +1,157 @@
+using VmLab.Core;
+using VmLab.Devices;
+
+namespace VmLab.Machines;
+
+/// <summary>What the chips of a PC ask of the machine around them.</summary>
+/// <param name="ConsoleSent">Takes each byte of the first serial port.</param>
+/// <param name="ChannelSent">Takes each byte of the second.</param>
+sealed record PcOutlets(Action<byte> ConsoleSent, Action<byte> ChannelSent, Action PowerOff, Action Reset);
+
+/// <summary>The chips of a PC and the wires between them.</summary>
+sealed class Pc
+{
+    readonly ApicBus _apicBus = new();
+    readonly Pic8259Pair _pic = new();
+    readonly IoApic _ioApic;
+    readonly Pit8254 _pit;
+    readonly SystemControlPort _systemControl;
+    readonly Hpet _hpet;
+    readonly CmosRtc _rtc;
+    readonly AcpiPm _pm;
+    readonly ResetRegister _reset;
+    readonly PciHost _pci;
+    readonly Keyboard8042 _keyboard;
+    readonly List<ITimed> _timed = [];
+    readonly List<Action<StateHash>> _hashes = [];
+
+    public Pc(MemoryBus memory, VirtualClock clock, PcOutlets outlets)
+    {
+        Clock = clock;
+        LocalApic = new LocalApic(0, clock, _apicBus, _pic);
+        _ioApic = new IoApic(_apicBus);
+
+        // The HPET takes the places of PIT and RTC while it replaces them.
+        IrqLine timer = Line(PcLayout.PitInterrupt, PcLayout.PitPin), rtc = Line(PcLayout.RtcInterrupt);
+        _hpet = new Hpet(clock, timer, rtc, [.. Enumerable.Range(Hpet.FirstRoute, Hpet.RouteCount).Select(Pin)]);
+        _pit = new Pit8254(clock, Unless(() => _hpet.ReplacesLegacy, timer));
+        _rtc = new CmosRtc(clock, Unless(() => _hpet.ReplacesLegacy, rtc), PcLayout.PowerOnDate);
+
+        _systemControl = new SystemControlPort(clock, _pit);
+        _pm = new AcpiPm(clock, Line(PcLayout.SciInterrupt), outlets.PowerOff, PcLayout.SoftOffType);
+        _reset = new ResetRegister(_ => outlets.Reset());
+        _keyboard = new Keyboard8042(Line(PcLayout.KeyboardInterrupt), outlets.Reset);
+        _pci = new PciHost([.. PcLayout.PciInterrupts.Select((input, i) => Line(input, PcLayout.FirstPciPin + i))], _reset);
+        Console = new Uart16550(Line(PcLayout.SerialOneInterrupt), outlets.ConsoleSent);
+        Channel = new Uart16550(Line(PcLayout.SerialTwoInterrupt), outlets.ChannelSent);
+
+        WirePorts();
+        WireMemory(memory);
+        WireMsrs();
+        _pci.AssignResources(PcLayout.PciWindow, PcLayout.PciPorts, [.. PcLayout.PciInterrupts.Select(input => (byte)input)]);
+        Keep();
+    }
+
+    public VirtualClock Clock { get; }
+    public PortBus Ports { get; } = new();
+    public MsrBus Msrs { get; } = new();
+    public LocalApic LocalApic { get; }
+    public Uart16550 Console { get; }
+    public Uart16550 Channel { get; }
+
+    /// <summary>Machine time at which the first device wants to act, in nanoseconds.</summary>
+    public ulong NextDeadline
+    {
+        get
+        {
+            ulong next = ulong.MaxValue;
+            foreach (ITimed device in _timed) next = Math.Min(next, device.NextDeadline);
+            return next;
+        }
+    }
+
+    /// <summary>Lets every device act that is due.</summary>
+    public void Advance()
+    {
+        foreach (ITimed device in _timed)
+            if (device.NextDeadline <= Clock.Now) device.Advance();
+    }
+
+    public void AddTo(StateHash hash)
+    {
+        foreach (Action<StateHash> add in _hashes) add(hash);
+    }
+
+    /// <summary>A line to both interrupt controllers.</summary>
+    IrqLine Line(int input, int? pin = null) => new(high =>
+    {
+        _pic.SetInput(input, high);
+        _ioApic.SetPin(pin ?? input, high);
+    });
+
+    /// <summary>A line to the I/O APIC alone.</summary>
+    IrqLine Pin(int pin) => new(high => _ioApic.SetPin(pin, high));
+
+    static IrqLine Unless(Func<bool> isCutOff, IrqLine line) => new(high =>
+    {
+        if (!isCutOff()) line.Set(high);
+    });
+
+    void WirePorts()
+    {
+        Ports.Add(PcLayout.MasterPic, 2, _pic.Master);
+        Ports.Add(PcLayout.SlavePic, 2, _pic.Slave);
+        Ports.Add(PcLayout.TriggerControl, 2, _pic.TriggerControl);
+        Ports.Add(PcLayout.Pit, 4, _pit);
+        Ports.Add(PcLayout.SystemControl, 1, _systemControl);
+        Ports.Add(PcLayout.Keyboard, 1, _keyboard.DataPort);
+        Ports.Add(PcLayout.KeyboardCommand, 1, _keyboard.CommandPort);
+        Ports.Add(PcLayout.Cmos, 2, _rtc);
+        Ports.Add(PcLayout.SerialOne, 8, Console);
+        Ports.Add(PcLayout.SerialTwo, 8, Channel);
+        Ports.Add(PcLayout.PmEvent, AcpiPm.PortCount, _pm);
+        Ports.Add(PcLayout.PciAddress, 4, _pci.AddressPorts);
+        Ports.Add(PcLayout.PciData, 4, _pci.DataPorts);
+        Ports.Add(PcLayout.PciPorts, PcLayout.PciPortCount, _pci.PortWindow(PcLayout.PciPorts));
+    }
+
+    void WireMemory(MemoryBus memory)
+    {
+        memory.Add(PcLayout.LocalApic, PcLayout.LocalApicLength, LocalApic);
+        memory.Add(PcLayout.IoApic, PcLayout.IoApicLength, _ioApic);
+        memory.Add(PcLayout.Hpet, PcLayout.HpetLength, _hpet);
+        memory.Add(PcLayout.PciWindow, PcLayout.PciWindowLength, _pci.MemoryWindow(PcLayout.PciWindow));
+    }
+
+    void WireMsrs()
+    {
+        Msrs.Add(LocalApic.ApicBaseMsr, LocalApic.ApicBaseMsr, LocalApic);
+        Msrs.Add(LocalApic.TscDeadlineMsr, LocalApic.TscDeadlineMsr, LocalApic);
+        Msrs.Add(LocalApic.FirstX2ApicMsr, LocalApic.LastX2ApicMsr, LocalApic);
+    }
+
+    /// <summary>Lists every chip: what it remembers is part of the machine's state, and its deadlines are the machine's.</summary>
+    void Keep()
+    {
+        Keep(LocalApic);
+        Keep(_ioApic);
+        Keep(_pic);
+        Keep(_pit);
+        Keep(_hpet);
+        Keep(_rtc);
+        Keep(_systemControl);
+        Keep(_pm);
+        Keep(_reset);
+        Keep(_keyboard);
+        Keep(_pci);
+        Keep(Console);
+        Keep(Channel);
+    }
+
+    void Keep<TState>(ISnapshot<TState> device)
+        where TState : struct
+    {
+        _hashes.Add(hash => hash.AddRecord(device.Save()));
+        if (device is ITimed timed) _timed.Add(timed);
+    }
+}

@@ -1,0 +1,519 @@
+using VmLab.Core;
+
+namespace VmLab.X86;
+
+/// <summary>Handlers of system instructions. Source: Intel SDM vol. 2, by mnemonic.</summary>
+static unsafe class SystemOps
+{
+    public static Op* InvalidOpcode(CpuState* s, Op* op) => Exec.Raise(s, op, Vector.InvalidOpcode);
+
+    public static Op* Halt(CpuState* s, Op* op) =>
+        s->Cpl != 0 ? Exec.RaiseGeneralProtection(s, op) : Exec.LeaveAfter(s, op, Leave.Halt);
+
+    public static Op* Cpuid(CpuState* s, Op* op)
+    {
+        Vcpu.Of(s).Count(ExitReason.Cpuid);
+        var (eax, ebx, ecx, edx) = X86.Cpuid.Leaf((uint)s->Gpr[Gpr.Rax], (uint)s->Gpr[Gpr.Rcx], apicId: 0);
+        s->Gpr[Gpr.Rax] = eax;
+        s->Gpr[Gpr.Rbx] = ebx;
+        s->Gpr[Gpr.Rcx] = ecx;
+        s->Gpr[Gpr.Rdx] = edx;
+        return op + 1;
+    }
+
+    public static Op* ReadTimeStamp(CpuState* s, Op* op)
+    {
+        if (s->Cpl != 0 && (s->Cr4 & Cr4.TimeStampDisable) != 0) return Exec.RaiseGeneralProtection(s, op);
+        ulong now = Vcpu.Of(s).ReadTimeStamp(op);
+        s->Gpr[Gpr.Rax] = (uint)now;
+        s->Gpr[Gpr.Rdx] = now >> 32;
+        return op + 1;
+    }
+
+    public static Op* ReadTimeStampAndAux(CpuState* s, Op* op)
+    {
+        Op* next = ReadTimeStamp(s, op);
+        if (next != null) s->Gpr[Gpr.Rcx] = (uint)s->TscAux;
+        return next;
+    }
+
+    public static Op* ReadMsr(CpuState* s, Op* op)
+    {
+        if (s->Cpl != 0) return Exec.RaiseGeneralProtection(s, op);
+        if (!Vcpu.Of(s).TryReadMsr(op, (uint)s->Gpr[Gpr.Rcx], out ulong value)) return Exec.RaiseGeneralProtection(s, op);
+        s->Gpr[Gpr.Rax] = (uint)value;
+        s->Gpr[Gpr.Rdx] = value >> 32;
+        return Exec.LeaveAfter(s, op, Leave.Check);
+    }
+
+    public static Op* WriteMsr(CpuState* s, Op* op)
+    {
+        if (s->Cpl != 0) return Exec.RaiseGeneralProtection(s, op);
+        ulong value = s->Gpr[Gpr.Rdx] << 32 | (uint)s->Gpr[Gpr.Rax];
+        return Vcpu.Of(s).TryWriteMsr(op, (uint)s->Gpr[Gpr.Rcx], value)
+            ? Exec.LeaveAfter(s, op, Leave.Check)
+            : Exec.RaiseGeneralProtection(s, op);
+    }
+
+    /// <summary>MOV from a control register; <see cref="Op.Extra"/> is its number.</summary>
+    public static Op* ReadControl(CpuState* s, Op* op)
+    {
+        if (s->Cpl != 0) return Exec.RaiseGeneralProtection(s, op);
+        ulong value = Vcpu.Of(s).ReadControl(op->Extra);
+        *(ulong*)((byte*)s + op->A) = (s->ModeKey & CodeKey.Long) != 0 ? value : (uint)value;
+        return op + 1;
+    }
+
+    public static Op* WriteControl(CpuState* s, Op* op)
+    {
+        if (s->Cpl != 0) return Exec.RaiseGeneralProtection(s, op);
+        ulong value = *(ulong*)((byte*)s + op->A);
+        return Vcpu.Of(s).WriteControl(op, op->Extra, (s->ModeKey & CodeKey.Long) != 0 ? value : (uint)value);
+    }
+
+    public static Op* ReadDebug(CpuState* s, Op* op)
+    {
+        if (s->Cpl != 0) return Exec.RaiseGeneralProtection(s, op);
+        if (op->Extra is 4 or 5 && (s->Cr4 & Cr4.DebugExtensions) != 0) return Exec.Raise(s, op, Vector.InvalidOpcode);
+        *(ulong*)((byte*)s + op->A) = s->Dr[op->Extra is 4 or 5 ? op->Extra + 2 : op->Extra];
+        return op + 1;
+    }
+
+    public static Op* WriteDebug(CpuState* s, Op* op)
+    {
+        if (s->Cpl != 0) return Exec.RaiseGeneralProtection(s, op);
+        if (op->Extra is 4 or 5 && (s->Cr4 & Cr4.DebugExtensions) != 0) return Exec.Raise(s, op, Vector.InvalidOpcode);
+        ulong value = *(ulong*)((byte*)s + op->A);
+        int number = op->Extra is 4 or 5 ? op->Extra + 2 : op->Extra;
+        if (number >= 6 && value >> 32 != 0) return Exec.RaiseGeneralProtection(s, op);
+        s->Dr[number] = number switch
+        {
+            6 => value & 0xE00F | 0xFFFF_0FF0,
+            7 => value & 0xFFFF_2BFF | 0x400,
+            _ => value,
+        };
+        return Exec.LeaveAfter(s, op, Leave.Next);
+    }
+
+    public static Op* ClearTaskSwitched(CpuState* s, Op* op)
+    {
+        if (s->Cpl != 0) return Exec.RaiseGeneralProtection(s, op);
+        Vcpu.Of(s).ClearTaskSwitched();
+        return Exec.LeaveAfter(s, op, Leave.Next);
+    }
+
+    /// <summary>SMSW to a register; <see cref="Op.Extra"/> is the operand's width in bytes.</summary>
+    public static Op* StoreStatusWord(CpuState* s, Op* op)
+    {
+        if (IsPrevented(s)) return Exec.RaiseGeneralProtection(s, op);
+        return StoreRegister(s, op, s->Cr0);
+    }
+
+    public static Op* LoadStatusWord(CpuState* s, Op* op)
+    {
+        if (s->Cpl != 0) return Exec.RaiseGeneralProtection(s, op);
+        ulong value = *(ushort*)((byte*)s + op->A);
+        return Vcpu.Of(s).WriteControl(op, 0, s->Cr0 & ~0xEUL | value & 0xF);
+    }
+
+    /// <summary>LGDT and LIDT; <see cref="Op.Extra"/> is the width of the base in bytes.</summary>
+    public static Op* LoadTable<TTable, TAddress>(CpuState* s, Op* op)
+        where TTable : ITable
+        where TAddress : IAddress
+    {
+        if (s->Cpl != 0) return Exec.RaiseGeneralProtection(s, op);
+        byte* source = Exec.Readable(s, op, TAddress.Of(s, op), 2 + op->Extra);
+        if (source == null) return Exec.Abandon(s, op);
+        ulong tableBase = op->Extra == 8 ? *(ulong*)(source + 2) : *(uint*)(source + 2);
+        if (op->Extra == 8 && !Vcpu.IsCanonical(tableBase)) return Exec.RaiseGeneralProtection(s, op);
+        TTable.Set(s, tableBase, *(ushort*)source);
+        return op + 1;
+    }
+
+    public static Op* StoreTable<TTable, TAddress>(CpuState* s, Op* op)
+        where TTable : ITable
+        where TAddress : IAddress
+    {
+        if (IsPrevented(s)) return Exec.RaiseGeneralProtection(s, op);
+        byte* target = Exec.Modifiable(s, op, TAddress.Of(s, op), 2 + op->Extra);
+        if (target == null) return Exec.Abandon(s, op);
+        var (tableBase, limit) = TTable.Get(s);
+        *(ushort*)target = (ushort)limit;
+        if (op->Extra == 8) *(ulong*)(target + 2) = tableBase;
+        else *(uint*)(target + 2) = (uint)tableBase;
+        return Exec.Finish(s, op);
+    }
+
+    public static Op* LoadLocalTable<TSource>(CpuState* s, Op* op)
+        where TSource : ISource
+    {
+        if (s->Cpl != 0) return Exec.RaiseGeneralProtection(s, op);
+        byte* source = TSource.Pointer(s, op, 2);
+        if (TSource.CanFault && source == null) return Exec.Abandon(s, op);
+        return Vcpu.Of(s).TryLoadLocalTable(*(ushort*)source) ? op + 1 : Exec.Abandon(s, op);
+    }
+
+    public static Op* LoadTask<TSource>(CpuState* s, Op* op)
+        where TSource : ISource
+    {
+        if (s->Cpl != 0) return Exec.RaiseGeneralProtection(s, op);
+        byte* source = TSource.Pointer(s, op, 2);
+        if (TSource.CanFault && source == null) return Exec.Abandon(s, op);
+        return Vcpu.Of(s).TryLoadTaskRegister(*(ushort*)source) ? op + 1 : Exec.Abandon(s, op);
+    }
+
+    public static Op* StoreLocalTable(CpuState* s, Op* op) =>
+        IsPrevented(s) ? Exec.RaiseGeneralProtection(s, op) : StoreRegister(s, op, s->LdtSelector);
+
+    public static Op* StoreTask(CpuState* s, Op* op) =>
+        IsPrevented(s) ? Exec.RaiseGeneralProtection(s, op) : StoreRegister(s, op, s->TssSelector);
+
+    public static Op* StoreSelectorToMemory<TSelector, TAddress>(CpuState* s, Op* op)
+        where TSelector : ISelector
+        where TAddress : IAddress =>
+        TSelector.IsPrivileged && IsPrevented(s)
+            ? Exec.RaiseGeneralProtection(s, op)
+            : Exec.Store<W16>(s, op, TAddress.Of(s, op), TSelector.Get(s, op));
+
+    /// <summary>MOV and POP to DS, ES, FS, GS and SS; SS takes no interrupt before the next instruction is done.</summary>
+    public static Op* LoadSegment<TSource>(CpuState* s, Op* op)
+        where TSource : ISource
+    {
+        byte* source = TSource.Pointer(s, op, 2);
+        if (TSource.CanFault && source == null) return Exec.Abandon(s, op);
+        return LoadSegment(s, op, *(ushort*)source);
+    }
+
+    public static Op* PopSegment<W>(CpuState* s, Op* op)
+        where W : IWidth
+    {
+        byte* source = Exec.Readable(s, op, Stack.Linear(s, s->Gpr[Gpr.Rsp]), W.Bytes);
+        if (source == null) return Exec.Abandon(s, op);
+        ulong rsp = s->Gpr[Gpr.Rsp];
+        Op* next = LoadSegment(s, op, *(ushort*)source);
+        if (s->Leave != Leave.Fault) Stack.SetPointer(s, rsp + (ulong)W.Bytes);
+        return next;
+    }
+
+    static Op* LoadSegment(CpuState* s, Op* op, ushort selector)
+    {
+        s->Leave = Leave.Next;
+        if (!Vcpu.Of(s).TryLoadSegment(op->Extra, selector)) return Exec.Abandon(s, op);
+        if (op->Extra == Segment.Ss) s->InterruptShadow = 1;
+        return Exec.LeaveAfter(s, op, op->Extra == Segment.Ss ? Leave.Check : Leave.Next);
+    }
+
+    public static Op* StoreSegment(CpuState* s, Op* op) => StoreRegister(s, op, s->SegmentSelectors[op->B]);
+
+    public static Op* PushSegment<W>(CpuState* s, Op* op)
+        where W : IWidth => Moves.Push<W>(s, op, s->SegmentSelectors[op->Extra]);
+
+    public static Op* SwapGs(CpuState* s, Op* op)
+    {
+        if (s->Cpl != 0) return Exec.RaiseGeneralProtection(s, op);
+        (s->KernelGsBase, s->SegmentBases[Segment.Gs]) = (s->SegmentBases[Segment.Gs], s->KernelGsBase);
+        return op + 1;
+    }
+
+    /// <summary>RDFSBASE and its kin; <see cref="Op.Extra"/> is the segment.</summary>
+    public static Op* ReadSegmentBase<W>(CpuState* s, Op* op)
+        where W : IWidth
+    {
+        if ((s->Cr4 & Cr4.FsGsBase) == 0) return Exec.Raise(s, op, Vector.InvalidOpcode);
+        W.WriteRegister((byte*)s + op->A, s->SegmentBases[op->Extra]);
+        return op + 1;
+    }
+
+    public static Op* WriteSegmentBase<W>(CpuState* s, Op* op)
+        where W : IWidth
+    {
+        if ((s->Cr4 & Cr4.FsGsBase) == 0) return Exec.Raise(s, op, Vector.InvalidOpcode);
+        ulong value = W.Read((byte*)s + op->A);
+        if (!Vcpu.IsCanonical(value)) return Exec.RaiseGeneralProtection(s, op);
+        s->SegmentBases[op->Extra] = value;
+        return op + 1;
+    }
+
+    public static Op* ClearInterrupts(CpuState* s, Op* op)
+    {
+        if (s->Cpl > (int)(s->SystemFlags >> 12 & 3)) return Exec.RaiseGeneralProtection(s, op);
+        s->SystemFlags &= ~Rflags.Interrupt;
+        return op + 1;
+    }
+
+    /// <summary>STI: where interrupts were off, the next instruction still takes none.</summary>
+    public static Op* SetInterrupts(CpuState* s, Op* op)
+    {
+        if (s->Cpl > (int)(s->SystemFlags >> 12 & 3)) return Exec.RaiseGeneralProtection(s, op);
+        if ((s->SystemFlags & Rflags.Interrupt) == 0) s->InterruptShadow = 1;
+        s->SystemFlags |= Rflags.Interrupt;
+        return Exec.LeaveAfter(s, op, Leave.Check);
+    }
+
+    public static Op* ClearAlignmentCheck(CpuState* s, Op* op)
+    {
+        if (s->Cpl != 0) return Exec.Raise(s, op, Vector.InvalidOpcode);
+        s->SystemFlags &= ~Rflags.AlignmentCheck;
+        Vcpu.Of(s).SelectBank();
+        return op + 1;
+    }
+
+    public static Op* SetAlignmentCheck(CpuState* s, Op* op)
+    {
+        if (s->Cpl != 0) return Exec.Raise(s, op, Vector.InvalidOpcode);
+        s->SystemFlags |= Rflags.AlignmentCheck;
+        Vcpu.Of(s).SelectBank();
+        return op + 1;
+    }
+
+    public static Op* PushFlags<W>(CpuState* s, Op* op)
+        where W : IWidth => Moves.Push<W>(s, op, Flags.All(s) & ~(Rflags.Resume | Rflags.Virtual8086));
+
+    public static Op* PopFlags<W>(CpuState* s, Op* op)
+        where W : IWidth
+    {
+        byte* source = Exec.Readable(s, op, Stack.Linear(s, s->Gpr[Gpr.Rsp]), W.Bytes);
+        if (source == null) return Exec.Abandon(s, op);
+        ulong value = W.Read(source);
+        Stack.SetPointer(s, s->Gpr[Gpr.Rsp] + (ulong)W.Bytes);
+        ulong writable = Rflags.Trap | Rflags.Direction | Rflags.NestedTask | Rflags.AlignmentCheck | Rflags.Identification;
+        if (s->Cpl == 0) writable |= Rflags.Iopl;
+        if (s->Cpl <= (int)(s->SystemFlags >> 12 & 3)) writable |= Rflags.Interrupt;
+        if (W.Bytes == 2) writable &= 0xFFFF;
+        Flags.SetArithmetic(s, value);
+        ulong before = s->SystemFlags;
+        s->SystemFlags = before & ~writable & ~Rflags.Resume | value & writable;
+        if (((before ^ s->SystemFlags) & Rflags.AlignmentCheck) != 0) Vcpu.Of(s).SelectBank();
+        // Only a change that the loop must see ends the block.
+        bool matters = ((before ^ s->SystemFlags) & (Rflags.Interrupt | Rflags.Trap)) != 0;
+        return matters ? Exec.LeaveAfter(s, op, Leave.Check) : op + 1;
+    }
+
+    /// <summary>INVLPG: the TLB holds nothing that a fresh walk would not give, so there is nothing to drop.</summary>
+    public static Op* InvalidatePage(CpuState* s, Op* op) =>
+        s->Cpl != 0 ? Exec.RaiseGeneralProtection(s, op) : op + 1;
+
+    /// <summary>INVPCID: checks its operands, and has nothing to drop.</summary>
+    public static Op* InvalidatePcid<TAddress>(CpuState* s, Op* op)
+        where TAddress : IAddress
+    {
+        if (s->Cpl != 0) return Exec.RaiseGeneralProtection(s, op);
+        byte* descriptor = Exec.Readable(s, op, TAddress.Of(s, op), 16);
+        if (descriptor == null) return Exec.Abandon(s, op);
+        ulong kind = *(ulong*)((byte*)s + op->A), pcid = *(ulong*)descriptor, linear = *(ulong*)(descriptor + 8);
+        bool isBad = kind > 3 || pcid >> 12 != 0 || kind == 0 && !Vcpu.IsCanonical(linear)
+            || kind <= 1 && pcid != 0 && (s->Cr4 & Cr4.Pcid) == 0;
+        return isBad ? Exec.RaiseGeneralProtection(s, op) : op + 1;
+    }
+
+    /// <summary>WBINVD and INVD: there are no caches to see.</summary>
+    public static Op* InvalidateCaches(CpuState* s, Op* op) =>
+        s->Cpl != 0 ? Exec.RaiseGeneralProtection(s, op) : op + 1;
+
+    /// <summary>CLFLUSH: a read, as far as faults go.</summary>
+    public static Op* FlushLine<TAddress>(CpuState* s, Op* op)
+        where TAddress : IAddress =>
+        Exec.Readable(s, op, TAddress.Of(s, op), 1) == null ? Exec.Abandon(s, op) : op + 1;
+
+    /// <summary>RDRAND and RDSEED draw from the machine's seeded stream, and always succeed.</summary>
+    public static Op* Random<W>(CpuState* s, Op* op)
+        where W : IWidth
+    {
+        W.WriteRegister((byte*)s + op->A, s->Random.Next() & W.Mask);
+        Flags.SetArithmetic(s, Rflags.Carry);
+        return op + 1;
+    }
+
+    /// <summary>IN; <see cref="Op.Immediate"/> is the port, or above 65,535 for DX.</summary>
+    public static Op* In<W>(CpuState* s, Op* op)
+        where W : IWidth
+    {
+        Vcpu cpu = Vcpu.Of(s);
+        ushort port = op->Immediate > 0xFFFF ? (ushort)s->Gpr[Gpr.Rdx] : (ushort)op->Immediate;
+        if (!cpu.MayUsePort(port, W.Bytes)) return Exec.Abandon(s, op);
+        W.WriteRegister((byte*)s, cpu.ReadPort(op, port, W.Bytes));
+        return Exec.LeaveAfter(s, op, Leave.Device);
+    }
+
+    public static Op* Out<W>(CpuState* s, Op* op)
+        where W : IWidth
+    {
+        Vcpu cpu = Vcpu.Of(s);
+        ushort port = op->Immediate > 0xFFFF ? (ushort)s->Gpr[Gpr.Rdx] : (ushort)op->Immediate;
+        if (!cpu.MayUsePort(port, W.Bytes)) return Exec.Abandon(s, op);
+        cpu.WritePort(op, port, W.Bytes, (uint)W.Read((byte*)s));
+        return Exec.LeaveAfter(s, op, Leave.Device);
+    }
+
+    /// <summary>INT n, INT3 and INTO; the vector is in <see cref="Op.Immediate"/>.</summary>
+    public static Op* SoftwareInterrupt(CpuState* s, Op* op)
+    {
+        Vcpu.Of(s).SetFault(new CpuException((byte)op->Immediate));
+        s->PendingAddress = Exec.RipOf(s, op);
+        return Exec.LeaveAfter(s, op, Leave.Trap);
+    }
+
+    public static Op* ReturnFromInterrupt(CpuState* s, Op* op) => Vcpu.Of(s).ReturnFromInterrupt(op, op->Extra);
+    public static Op* SystemCall(CpuState* s, Op* op) => Vcpu.Of(s).SystemCall(op);
+    public static Op* SystemReturn(CpuState* s, Op* op) => Vcpu.Of(s).SystemReturn(op, toLong: op->Extra == 8);
+    public static Op* SystemEnter(CpuState* s, Op* op) => Vcpu.Of(s).SystemEnter(op);
+    public static Op* SystemExit(CpuState* s, Op* op) => Vcpu.Of(s).SystemExit(op, toLong: op->Extra == 8);
+    public static Op* ReturnFar(CpuState* s, Op* op) => Vcpu.Of(s).ReturnFar(op, op->Extra, op->Immediate);
+
+    /// <summary>JMP m16:n; <see cref="Op.Extra"/> is the width of the offset in bytes.</summary>
+    public static Op* JumpFar<TAddress>(CpuState* s, Op* op)
+        where TAddress : IAddress
+    {
+        byte* source = Exec.Readable(s, op, TAddress.Of(s, op), 2 + op->Extra);
+        if (source == null) return Exec.Abandon(s, op);
+        return Vcpu.Of(s).JumpFar(op, *(ushort*)(source + op->Extra), Offset(source, op->Extra));
+    }
+
+    public static Op* CallFar<TAddress>(CpuState* s, Op* op)
+        where TAddress : IAddress
+    {
+        byte* source = Exec.Readable(s, op, TAddress.Of(s, op), 2 + op->Extra);
+        if (source == null) return Exec.Abandon(s, op);
+        return Vcpu.Of(s).CallFar(op, *(ushort*)(source + op->Extra), Offset(source, op->Extra), op->Extra);
+    }
+
+    /// <summary>JMP ptr16:n of compatibility mode: the selector is in <see cref="Op.Displacement"/>.</summary>
+    public static Op* JumpFarDirect(CpuState* s, Op* op) => Vcpu.Of(s).JumpFar(op, (ushort)op->Displacement, op->Immediate);
+
+    /// <summary>LAR, LSL, VERR, VERW.</summary>
+    public static Op* Inspect<TKind, W, TSource>(CpuState* s, Op* op)
+        where TKind : IInspection
+        where W : IWidth
+        where TSource : ISource
+    {
+        byte* source = TSource.Pointer(s, op, 2);
+        if (TSource.CanFault && source == null) return Exec.Abandon(s, op);
+        Descriptor? found = Vcpu.Of(s).Inspect(*(ushort*)source, TKind.ForLimit);
+        bool isGood = found is { } descriptor && TKind.TryUse(descriptor, out ulong value, out bool writes)
+            && (!writes || Write<W>(s, op, value));
+        Flags.SetZero(s, isGood);
+        return op + 1;
+    }
+
+    static bool Write<W>(CpuState* s, Op* op, ulong value)
+        where W : IWidth
+    {
+        W.WriteRegister((byte*)s + op->A, value);
+        return true;
+    }
+
+    static ulong Offset(byte* source, int bytes) => bytes == 8 ? *(ulong*)source : bytes == 4 ? *(uint*)source : *(ushort*)source;
+
+    /// <summary>UMIP keeps user code from reading table registers.</summary>
+    static bool IsPrevented(CpuState* s) => s->Cpl != 0 && (s->Cr4 & Cr4.UserModeInstructionPrevention) != 0;
+
+    static Op* StoreRegister(CpuState* s, Op* op, ulong value)
+    {
+        byte* target = (byte*)s + op->A;
+        if (op->Extra == 8) *(ulong*)target = value;
+        else if (op->Extra == 4) *(ulong*)target = (uint)value;
+        else *(ushort*)target = (ushort)value;
+        return op + 1;
+    }
+}
+
+unsafe interface ITable
+{
+    static abstract (ulong Base, uint Limit) Get(CpuState* s);
+    static abstract void Set(CpuState* s, ulong tableBase, uint limit);
+}
+
+unsafe struct GlobalTable : ITable
+{
+    public static (ulong Base, uint Limit) Get(CpuState* s) => (s->GdtBase, s->GdtLimit);
+    public static void Set(CpuState* s, ulong tableBase, uint limit) => (s->GdtBase, s->GdtLimit) = (tableBase, limit);
+}
+
+unsafe struct InterruptTable : ITable
+{
+    public static (ulong Base, uint Limit) Get(CpuState* s) => (s->IdtBase, s->IdtLimit);
+    public static void Set(CpuState* s, ulong tableBase, uint limit) => (s->IdtBase, s->IdtLimit) = (tableBase, limit);
+}
+
+unsafe interface ISelector
+{
+    /// <summary>UMIP applies.</summary>
+    static abstract bool IsPrivileged { get; }
+    static abstract ulong Get(CpuState* s, Op* op);
+}
+
+unsafe struct SegmentSelector : ISelector
+{
+    public static bool IsPrivileged => false;
+    public static ulong Get(CpuState* s, Op* op) => s->SegmentSelectors[op->B];
+}
+
+unsafe struct TaskSelector : ISelector
+{
+    public static bool IsPrivileged => true;
+    public static ulong Get(CpuState* s, Op* op) => s->TssSelector;
+}
+
+unsafe struct LocalTableSelector : ISelector
+{
+    public static bool IsPrivileged => true;
+    public static ulong Get(CpuState* s, Op* op) => s->LdtSelector;
+}
+
+unsafe struct StatusWord : ISelector
+{
+    public static bool IsPrivileged => true;
+    public static ulong Get(CpuState* s, Op* op) => s->Cr0;
+}
+
+interface IInspection
+{
+    static abstract bool ForLimit { get; }
+    static abstract bool TryUse(Descriptor descriptor, out ulong value, out bool writes);
+}
+
+struct LoadRights : IInspection
+{
+    public static bool ForLimit => false;
+
+    public static bool TryUse(Descriptor descriptor, out ulong value, out bool writes)
+    {
+        value = (ulong)descriptor.Rights << 8 & 0xF0_FF00;
+        return writes = true;
+    }
+}
+
+struct LoadLimit : IInspection
+{
+    public static bool ForLimit => true;
+
+    public static bool TryUse(Descriptor descriptor, out ulong value, out bool writes)
+    {
+        value = descriptor.Limit;
+        return writes = true;
+    }
+}
+
+struct VerifyRead : IInspection
+{
+    public static bool ForLimit => false;
+
+    public static bool TryUse(Descriptor descriptor, out ulong value, out bool writes)
+    {
+        value = 0;
+        writes = false;
+        return descriptor.IsReadable;
+    }
+}
+
+struct VerifyWrite : IInspection
+{
+    public static bool ForLimit => false;
+
+    public static bool TryUse(Descriptor descriptor, out ulong value, out bool writes)
+    {
+        value = 0;
+        writes = false;
+        return descriptor.IsWritableData;
+    }
+}

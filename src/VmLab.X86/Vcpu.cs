@@ -1,0 +1,212 @@
+using System.Runtime.InteropServices;
+using VmLab.Core;
+
+namespace VmLab.X86;
+
+/// <summary>Why a processor stopped running.</summary>
+public enum StopReason
+{
+    /// <summary>The counts are used up, exactly.</summary>
+    Budget,
+
+    /// <summary>A device was called: deadlines and lines are to be read again.</summary>
+    Device,
+
+    /// <summary>HLT, and no interrupt is deliverable.</summary>
+    Halted,
+
+    /// <summary>A triple fault.</summary>
+    Shutdown,
+}
+
+/// <summary>What a processor is wired to.</summary>
+/// <param name="Clock">The machine's clock: the processor publishes its exact time there before it calls a device.</param>
+public sealed record VcpuBoard(
+    MemoryBus Memory, PortBus Ports, MsrBus Msrs, IInterruptSource Interrupts, VirtualClock Clock, ExitCounters Exits);
+
+/// <summary>One x86-64 processor: state, TLB, decoded code, and the interpreter that runs it.</summary>
+/// <remarks>A count is an instruction retired, a REP iteration, or an exception or interrupt delivered, and takes 1 ns.</remarks>
+public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
+{
+    readonly VcpuBoard _board;
+    readonly GuestMemory _ram;
+    readonly Tlb _tlb;
+    readonly PageWalker _walker;
+    readonly CodeCache _code;
+    readonly CpuState* _s;
+    GCHandle _self;
+    bool _isDisposed;
+
+    public Vcpu(VcpuBoard board, Rng random)
+    {
+        _board = board;
+        _ram = board.Memory.Ram;
+        _s = (CpuState*)NativeMemory.AlignedAlloc((nuint)sizeof(CpuState), 64);
+        new Span<byte>(_s, sizeof(CpuState)).Clear();
+        _self = GCHandle.Alloc(this, GCHandleType.Weak);
+        _s->Owner = GCHandle.ToIntPtr(_self);
+        _s->Random = random;
+        _tlb = new Tlb(_ram);
+        _walker = new PageWalker(_ram, _tlb);
+        _code = new CodeCache(_s);
+        _ram.Attach(this);
+        Reset();
+    }
+
+    ~Vcpu() => Free();
+
+    /// <summary>The state, for whoever sets up a machine or looks into it; engines own what lies behind Budget.</summary>
+    public CpuState* State => _s;
+
+    /// <summary>Counts since power-on: retired instructions, REP iterations and deliveries.</summary>
+    public ulong Retired { get; private set; }
+
+    internal static Vcpu Of(CpuState* s) => System.Runtime.CompilerServices.Unsafe.As<Vcpu>(GCHandle.FromIntPtr(s->Owner).Target!);
+
+    /// <summary>Runs at most so many counts, and stops exactly there, or earlier with the reason.</summary>
+    public StopReason Run(ulong counts)
+    {
+        ulong start = _board.Clock.Now;
+        _s->Budget = (long)counts;
+        _s->Held = 0;
+        _s->Deadline = start + counts;
+        _s->CheckInterrupts = 1;
+        _s->Leave = Leave.Next;   // RIP may be another than where the last run ended
+        StopReason reason = Loop();
+        ulong used = counts - (ulong)_s->Budget;
+        Retired += used;
+        _board.Clock.Now = start + used;
+        return reason;
+    }
+
+    public void RaiseNmi() => _s->NmiPending = 1;
+
+    /// <summary>Must be called after the state was changed from outside.</summary>
+    public void Refresh()
+    {
+        _tlb.Flush();
+        _code.Flush();
+        UpdateMode();
+    }
+
+    public void Dispose()
+    {
+        Free();
+        GC.SuppressFinalize(this);
+    }
+
+    StopReason Loop()
+    {
+        CpuState* s = _s;
+        while (true)
+        {
+            if (s->CheckInterrupts != 0 && s->InterruptShadow == 0 && s->TrapPending == 0)
+            {
+                s->CheckInterrupts = 0;
+                if (s->Budget > 0 && TakeInterrupt()) Redirected();
+            }
+            if (s->Budget <= 0) return StopReason.Budget;
+            if (s->TrapPending != 0)
+            {
+                if (!DeliverSingleStep()) return StopReason.Shutdown;
+                continue;
+            }
+            if (s->IsHalted != 0) return StopReason.Halted;
+
+            if (s->Leave != Leave.Link) s->Left = null;
+            s->Leave = Leave.Next;
+            bool isAlone = s->InterruptShadow != 0 || (s->SystemFlags & Rflags.Trap) != 0;
+            Block* block = isAlone ? null : FindBlock(0);
+            if (!isAlone && block == null)
+            {
+                if (!DeliverFault()) return StopReason.Shutdown;
+                continue;
+            }
+            if (block != null && s->Budget >= block->Count)
+            {
+                if (s->Left != null) s->Left->Link = block;
+                s->Left = null;
+                s->Budget -= block->Count;
+                Op* op = Block.Ops(block);
+                do op = op->Run(s, op);
+                while (op != null);
+                if (s->Leave <= Leave.Link && s->DeviceTouched == 0) continue;
+            }
+            else s->Leave = Leave.Alone;
+
+            if (s->Leave == Leave.Alone) RunAlone();
+            switch (s->Leave)
+            {
+                case Leave.Fault or Leave.Trap:
+                    if (!DeliverFault()) return StopReason.Shutdown;
+                    break;
+                case Leave.Check:
+                    s->CheckInterrupts = 1;
+                    break;
+                case Leave.Halt:
+                    Count(ExitReason.Halt);
+                    s->IsHalted = 1;
+                    s->CheckInterrupts = 1;
+                    break;
+                case Leave.Shutdown:
+                    return StopReason.Shutdown;
+            }
+            if (s->DeviceTouched != 0)
+            {
+                s->DeviceTouched = 0;
+                return StopReason.Device;
+            }
+        }
+    }
+
+    /// <summary>RIP is no longer what the last block led to.</summary>
+    void Redirected()
+    {
+        _s->CheckInterrupts = 1;
+        _s->Leave = Leave.Next;
+        _s->Left = null;
+    }
+
+    /// <summary>Runs the one instruction at RIP, which may touch devices and code.</summary>
+    void RunAlone()
+    {
+        CpuState* s = _s;
+        bool wasTrapping = (s->SystemFlags & Rflags.Trap) != 0;
+        bool wasShadowed = s->InterruptShadow != 0;
+        s->InterruptShadow = 0;   // it ends with this instruction, which may set it anew
+        s->Leave = Leave.Next;
+        Block* block = FindBlock(CodeKey.Single);
+        if (block == null) return;   // the fetch faulted, and Leave says so
+        s->Held = s->Budget - 1;
+        s->Budget = 0;
+        s->IsSingle = 1;
+        Op* op = Block.Ops(block);
+        do op = op->Run(s, op);
+        while (op != null);
+        s->IsSingle = 0;
+        s->Budget += s->Held;
+        s->Held = 0;
+        if (s->Leave == Leave.Link) s->Leave = Leave.Next;
+        if (wasShadowed) s->CheckInterrupts = 1;
+        if (wasTrapping && s->Leave != Leave.Fault) s->TrapPending = 1;
+    }
+
+    internal void Count(ExitReason reason) => _board.Exits.Add(reason);
+
+    /// <summary>Tells the clock the exact time before a device is called.</summary>
+    internal void Publish(Op* op)
+    {
+        _board.Clock.Now = Exec.Now(_s, op);
+        _s->DeviceTouched = 1;
+    }
+
+    void Free()
+    {
+        if (_isDisposed) return;
+        _isDisposed = true;
+        _tlb.Dispose();
+        _code.Dispose();
+        _self.Free();
+        NativeMemory.AlignedFree(_s);
+    }
+}

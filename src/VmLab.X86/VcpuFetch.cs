@@ -1,0 +1,96 @@
+using VmLab.Core;
+
+namespace VmLab.X86;
+
+// Finding the block at RIP: from the cache, or by decoding.
+public sealed unsafe partial class Vcpu
+{
+    const int LongestInstruction = 15, MaxCrossingBlocks = 4096;
+
+    readonly BlockBuilder _builder = new();
+    readonly Dictionary<ulong, Crossing> _crossings = [];
+
+    /// <summary>An instruction that crosses into another page, and the bytes it was decoded from.</summary>
+    readonly record struct Crossing(nint Block, UInt128 Bytes);
+
+    /// <param name="extraMode">0, or <see cref="CodeKey.Single"/>.</param>
+    /// <returns><see langword="null"/> when the fetch faulted; the state names the fault.</returns>
+    Block* FindBlock(ulong extraMode)
+    {
+        ulong linear = _s->Rip + _s->SegmentBases[Segment.Cs];
+        if ((_s->ModeKey & CodeKey.Long) == 0) linear = (uint)linear;
+        TlbEntry* entry = _s->Tlb + ((linear >> 12) & Tlb.IndexMask);
+        if ((entry->Execute ^ linear) >= 4096)
+        {
+            if (!TryFetch(linear, out ulong physical)) return null;
+            if (!_ram.IsRam(physical >> 12)) return DecodeOutsideRam(physical, extraMode);
+            entry = _s->Tlb + ((linear >> 12) & Tlb.IndexMask);
+        }
+        ulong key = linear + (ulong)entry->Delta | _s->ModeKey | extraMode;
+        Block* block = _code.Find(key);
+        return block != null ? block : Decode(linear, key);
+    }
+
+    bool TryFetch(ulong linear, out ulong physical)
+    {
+        physical = 0;
+        if ((_s->ModeKey & CodeKey.Long) != 0 && !IsCanonical(linear)) return FailWith(CpuException.GeneralProtection(0));
+        Count(ExitReason.TlbRefill);
+        return Translate(linear, new Access(false, true, _s->Cpl == 3, false), out physical);
+    }
+
+    Block* Decode(ulong linear, ulong key)
+    {
+        if (_code.IsFull)
+        {
+            _code.Flush();
+            _crossings.Clear();
+            foreach (ulong stale in _code.TakeProtectedPages()) _ram.Unprotect(stale, PageFlags.Code);
+        }
+        if (!TryFetch(linear, out ulong physical)) return null;
+        ulong page = physical >> 12;
+        int offset = (int)(physical & 0xFFF);
+        var bytes = new ReadOnlySpan<byte>(_ram.ReadPointer(page) + offset, GuestMemory.PageSize - offset);
+        if (!_builder.Build(bytes, offset, key, mayLink: true)) return DecodeCrossing(linear, physical, key);
+        Block* block = _code.Add(page, _builder.Header, _builder.Ops, _builder.OpCount);
+        _ram.Protect(page, PageFlags.Code);
+        return block;
+    }
+
+    /// <summary>Decodes an instruction that lies in two pages; what it was decoded from is compared at every visit.</summary>
+    Block* DecodeCrossing(ulong linear, ulong physical, ulong key)
+    {
+        int inFirst = GuestMemory.PageSize - (int)(physical & 0xFFF);
+        if (!TryFetch(linear + (ulong)inFirst, out ulong second)) return null;
+        Span<byte> bytes = stackalloc byte[16];
+        bytes.Clear();
+        _ram.Read(physical, bytes[..inFirst]);
+        _ram.Read(second, bytes[inFirst..LongestInstruction]);
+        return FindCrossing(key, bytes, (int)(physical & 0xFFF));
+    }
+
+    /// <summary>Decodes an instruction that lies in a device's range or nowhere: unclaimed addresses read as ones.</summary>
+    Block* DecodeOutsideRam(ulong physical, ulong extraMode)
+    {
+        Span<byte> bytes = stackalloc byte[16];
+        bytes.Clear();
+        for (int i = 0; i < LongestInstruction; i++) bytes[i] = (byte)_board.Memory.Read(physical + (ulong)i, 1);
+        return FindCrossing(physical | _s->ModeKey | extraMode, bytes, (int)(physical & 0xFFF));
+    }
+
+    Block* FindCrossing(ulong key, Span<byte> bytes, int offset)
+    {
+        var identity = BitConverter.ToUInt128(bytes);
+        if (_crossings.TryGetValue(key, out Crossing known) && known.Bytes == identity) return (Block*)known.Block;
+        if (_crossings.Count >= MaxCrossingBlocks) _crossings.Clear();
+        ulong alone = key | CodeKey.Single;
+        if (!_builder.Build(bytes[..LongestInstruction], offset, alone, mayLink: false))
+        {
+            SetFault(CpuException.GeneralProtection(0));   // longer than 15 bytes
+            return null;
+        }
+        Block* block = _code.Allocate(_builder.Header, _builder.Ops, _builder.OpCount);
+        _crossings[key] = new Crossing((nint)block, identity);
+        return block;
+    }
+}

@@ -1,0 +1,48 @@
+using VmLab.Core;
+
+namespace VmLab.X86;
+
+// What others may see and set between runs.
+public sealed unsafe partial class Vcpu
+{
+    /// <summary>Whether anything could end a HLT: interrupts are on, or an NMI is pending.</summary>
+    public bool CanWake => (_s->SystemFlags & Rflags.Interrupt) != 0 || _s->NmiPending != 0;
+
+    /// <summary>Address of the next instruction.</summary>
+    public ulong Rip => _s->Rip;
+
+    /// <summary>RFLAGS as PUSHFQ would store it.</summary>
+    public ulong RflagsValue => Flags.All(_s);
+
+    /// <param name="number">As in <see cref="Gpr"/>.</param>
+    public ulong Register(int number) => _s->Gpr[number];
+
+    public void SetRegister(int number, ulong value) => _s->Gpr[number] = value;
+
+    /// <summary>Adds the canonical processor state: nothing of engines, TLB or code.</summary>
+    public void AddTo(StateHash hash)
+    {
+        hash.Add("vcpu");
+        for (int i = 0; i < 16; i++) hash.Add(_s->Gpr[i]);
+        hash.Add(_s->Rip).Add(Flags.All(_s));
+        for (int i = 0; i < CpuState.SegmentCount; i++)
+            hash.Add(_s->SegmentBases[i]).Add((ulong)_s->SegmentSelectors[i] << 48 | (ulong)_s->SegmentRights[i] << 32 | _s->SegmentLimits[i]);
+        hash.Add(_s->GdtBase).Add(_s->IdtBase).Add(_s->LdtBase).Add(_s->TssBase);
+        hash.Add(_s->GdtLimit).Add(_s->IdtLimit).Add(_s->LdtLimit).Add(_s->TssLimit);
+        hash.Add((ulong)_s->LdtSelector << 48 | (ulong)_s->TssSelector << 32 | (uint)_s->LdtRights << 16 | _s->TssRights);
+        hash.Add(_s->Cr0).Add(_s->Cr2).Add(_s->Cr3).Add(_s->Cr4).Add(_s->Xcr0).Add(_s->Efer);
+        for (int i = 0; i < 8; i++) hash.Add(_s->Dr[i]);
+        hash.Add(_s->Star).Add(_s->Lstar).Add(_s->Cstar).Add(_s->SyscallMask).Add(_s->KernelGsBase).Add(_s->TscAux).Add(_s->Pat);
+        hash.Add(_s->SysenterCs).Add(_s->SysenterRsp).Add(_s->SysenterRip);
+        hash.Add(_s->TscOffset).Add(_s->MtrrDefault).Add(_s->MiscEnable).Add(_s->DebugControl);
+        for (int i = 0; i < 11; i++) hash.Add(_s->MtrrFixed[i]);
+        for (int i = 0; i < 16; i++) hash.Add(_s->MtrrVariable[i]);
+        hash.Add((ulong)_s->Cpl | (ulong)_s->IsHalted << 8 | (ulong)_s->InterruptShadow << 16 | (ulong)_s->NmiBlocked << 24
+            | (ulong)_s->NmiPending << 32 | (ulong)_s->TrapPending << 40);
+        hash.Add(_s->Mxcsr);
+        for (int i = 0; i < 32; i++) hash.Add(_s->Xmm[i]);
+        Floating.X87State x87 = _s->X87;
+        hash.Add(System.Runtime.InteropServices.MemoryMarshal.AsBytes(new ReadOnlySpan<Floating.X87State>(in x87)));
+        hash.AddRecord(_s->Random);
+    }
+}

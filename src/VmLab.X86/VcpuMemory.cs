@@ -1,0 +1,246 @@
+using VmLab.Core;
+
+namespace VmLab.X86;
+
+// The slow paths of memory: walks, page crossings, devices, code and page tables that are written to.
+public sealed unsafe partial class Vcpu
+{
+    /// <inheritdoc cref="Exec.Readable"/>
+    internal byte* ReadSlow(Op* op, ulong linear, int bytes)
+    {
+        if (!IsCanonicalRange(op, linear, bytes)) return null;
+        int inFirst = BytesInPage(linear, bytes);
+        if (!Translate(linear, DataAccess(isWrite: false), out ulong first)) return null;
+        if (inFirst == bytes)
+        {
+            if (_ram.IsRam(first >> 12)) return _ram.ReadPointer(first >> 12) + (first & 0xFFF);
+            if (!MayTouchDevice()) return null;
+            Publish(op);
+            ReadPhysical(first, Scratch(bytes));
+            return (byte*)_s->Scratch;
+        }
+        ulong linearSecond = linear + (ulong)inFirst;
+        if (!Translate(linearSecond, DataAccess(isWrite: false), out ulong second)) return null;
+        if (!_ram.IsRam(first >> 12) || !_ram.IsRam(second >> 12))
+        {
+            if (!MayTouchDevice()) return null;
+            Publish(op);
+        }
+        ReadPhysical(first, Scratch(bytes)[..inFirst]);
+        ReadPhysical(second, Scratch(bytes)[inFirst..]);
+        return (byte*)_s->Scratch;
+    }
+
+    /// <inheritdoc cref="Exec.Modifiable"/>
+    internal byte* WriteSlow(Op* op, ulong linear, int bytes)
+    {
+        if (!IsCanonicalRange(op, linear, bytes)) return null;
+        int inFirst = BytesInPage(linear, bytes);
+        if (!Translate(linear, DataAccess(isWrite: true), out ulong first)) return null;
+        ulong second = 0;
+        if (inFirst < bytes && !Translate(linear + (ulong)inFirst, DataAccess(isWrite: true), out second)) return null;
+
+        bool isPlain = inFirst == bytes && _ram.IsRam(first >> 12);
+        bool mustBeAlone = MustBeAlone(first, inFirst) || inFirst < bytes && MustBeAlone(second, bytes - inFirst);
+        if (mustBeAlone && !MayTouchDevice()) return null;
+        if (isPlain)
+        {
+            byte* page = _ram.BeginWrite(first >> 12, (int)(first & 0xFFF), bytes);
+            FillIfPlain(linear, first);
+            return page + (first & 0xFFF);
+        }
+        if (!_ram.IsRam(first >> 12) || inFirst < bytes && !_ram.IsRam(second >> 12)) Publish(op);
+        ReadPhysical(first, Scratch(bytes)[..inFirst]);
+        if (inFirst < bytes) ReadPhysical(second, Scratch(bytes)[inFirst..]);
+        _s->IsStorePending = 1;
+        _s->PendingAddress = first;
+        _s->PendingSecond = second;
+        _s->PendingLength = bytes;
+        _s->PendingFirstLength = inFirst;
+        return (byte*)_s->Scratch;
+    }
+
+    /// <summary>Carries out the store that waits in the scratch.</summary>
+    internal void CommitStore()
+    {
+        _s->IsStorePending = 0;
+        Span<byte> bytes = Scratch(_s->PendingLength);
+        WritePhysical(_s->PendingAddress, bytes[.._s->PendingFirstLength]);
+        if (_s->PendingFirstLength < bytes.Length) WritePhysical(_s->PendingSecond, bytes[_s->PendingFirstLength..]);
+    }
+
+    /// <summary>Whether the bytes can be written now; a fault is set if not. Nothing is written.</summary>
+    internal bool ProbeWrite(Op* op, ulong linear, int bytes)
+    {
+        if (!IsCanonicalRange(op, linear, bytes)) return false;
+        int inFirst = BytesInPage(linear, bytes);
+        return Translate(linear, DataAccess(isWrite: true), out _)
+            && (inFirst == bytes || Translate(linear + (ulong)inFirst, DataAccess(isWrite: true), out _));
+    }
+
+    /// <summary>Reads on the processor's own behalf, with the supervisor's rights: descriptor tables, task state.</summary>
+    internal bool TryReadSystem(ulong linear, int bytes, out ulong value)
+    {
+        value = 0;
+        Span<byte> buffer = stackalloc byte[8];
+        for (int i = 0; i < bytes; i++)   // a handful of bytes, rarely
+        {
+            if (!TranslateSystem(linear + (ulong)i, isWrite: false, out ulong physical)) return false;
+            buffer[i] = (byte)_board.Memory.Read(physical, 1);
+        }
+        value = BitConverter.ToUInt64(buffer);
+        return true;
+    }
+
+    internal bool TryWriteSystem(ulong linear, int bytes, ulong value)
+    {
+        for (int i = 0; i < bytes; i++)
+            if (!TranslateSystem(linear + (ulong)i, isWrite: true, out _)) return false;
+        for (int i = 0; i < bytes; i++)
+        {
+            TranslateSystem(linear + (ulong)i, isWrite: true, out ulong physical);
+            _board.Memory.Write(physical, 1, value >> 8 * i & 0xFF);
+        }
+        return true;
+    }
+
+    /// <summary>Translates for one access, and fills the TLB when the page is RAM.</summary>
+    bool Translate(ulong linear, Access access, out ulong physical)
+    {
+        physical = 0;
+        if (_walker.Walk(_s, linear, access, out Translation found) is { } fault)
+        {
+            SetFault(fault);
+            return false;
+        }
+        physical = found.Physical | linear & 0xFFF;
+        if (_ram.IsRam(physical >> 12)) Fill(linear, found);
+        return true;
+    }
+
+    bool TranslateSystem(ulong linear, bool isWrite, out ulong physical)
+    {
+        physical = 0;
+        if (!IsCanonical(linear))
+        {
+            SetFault(CpuException.GeneralProtection(0));
+            return false;
+        }
+        TlbEntry* user = _s->Tlb;
+        _s->Tlb = _tlb.Select(_s->Cr3 & RootBits, Tlb.Supervisor);
+        bool isMapped = _walker.Walk(_s, linear, new Access(isWrite, false, false, false), out Translation found) is not { } fault;
+        if (!isMapped) SetFault(_walker.Walk(_s, linear, new Access(isWrite, false, false, false), out _)!.Value);
+        physical = found.Physical | linear & 0xFFF;
+        SelectBank();
+        return isMapped;
+    }
+
+    TlbEntry* Fill(ulong linear, Translation found)
+    {
+        bool isUser = _s->Cpl == 3;
+        bool isOpen = (_s->Cr4 & Cr4.Smap) == 0 || (_s->SystemFlags & Rflags.AlignmentCheck) != 0;
+        bool read = isUser ? found.IsUser : !found.IsUser || isOpen;
+        bool write = read && found.IsDirty && (found.IsWritable || !isUser && (_s->Cr0 & Cr0.WriteProtect) == 0);
+        bool execute = found.IsExecutable && (isUser ? found.IsUser : !found.IsUser || (_s->Cr4 & Cr4.Smep) == 0);
+        return _tlb.Fill(linear, found.Physical >> 12, read, write, execute);
+    }
+
+    /// <summary>After a store has cleared what stood in the way, later ones may be fast.</summary>
+    void FillIfPlain(ulong linear, ulong physical)
+    {
+        if ((_ram.FlagsOf(physical >> 12) & PageFlags.SlowStore) == 0) Translate(linear, DataAccess(isWrite: true), out _);
+    }
+
+    bool MustBeAlone(ulong physical, int bytes)
+    {
+        ulong page = physical >> 12;
+        if (!_ram.IsRam(page)) return true;
+        PageFlags flags = _ram.FlagsOf(page);
+        int offset = (int)(physical & 0xFFF);
+        bool isCode = (flags & PageFlags.Code) != 0;
+        return isCode && ((flags & PageFlags.Shared) != 0 || _code.Overlaps(page, offset, bytes))
+            || (flags & PageFlags.Table) != 0 && _tlb.MayDropCode(page, offset, _s->Rip);
+    }
+
+    /// <summary>Whether this instruction runs alone; if not, it will be run again so.</summary>
+    bool MayTouchDevice()
+    {
+        if (_s->IsSingle != 0) return true;
+        _s->Leave = Leave.Alone;
+        return false;
+    }
+
+    void ReadPhysical(ulong physical, Span<byte> bytes)
+    {
+        if (_ram.IsRam(physical >> 12)) _ram.Read(physical, bytes);
+        else if (bytes.Length is 1 or 2 or 4 or 8)
+        {
+            Count(ExitReason.MmioRead);
+            ulong value = _board.Memory.Read(physical, bytes.Length);
+            for (int i = 0; i < bytes.Length; i++) bytes[i] = (byte)(value >> 8 * i);
+        }
+        else
+        {
+            int half = bytes.Length > 8 ? 8 : bytes.Length > 4 ? 4 : bytes.Length / 2;
+            ReadPhysical(physical, bytes[..half]);
+            ReadPhysical(physical + (ulong)half, bytes[half..]);
+        }
+    }
+
+    void WritePhysical(ulong physical, ReadOnlySpan<byte> bytes)
+    {
+        if (_ram.IsRam(physical >> 12)) _ram.Write(physical, bytes);
+        else if (bytes.Length is 1 or 2 or 4 or 8)
+        {
+            Count(ExitReason.MmioWrite);
+            ulong value = 0;
+            for (int i = 0; i < bytes.Length; i++) value |= (ulong)bytes[i] << 8 * i;
+            _board.Memory.Write(physical, bytes.Length, value);
+        }
+        else
+        {
+            int half = bytes.Length > 8 ? 8 : bytes.Length > 4 ? 4 : bytes.Length / 2;
+            WritePhysical(physical, bytes[..half]);
+            WritePhysical(physical + (ulong)half, bytes[half..]);
+        }
+    }
+
+    Access DataAccess(bool isWrite) =>
+        new(isWrite, false, _s->Cpl == 3, (_s->SystemFlags & Rflags.AlignmentCheck) != 0);
+
+    bool IsCanonicalRange(Op* op, ulong linear, int bytes)
+    {
+        if (IsCanonical(linear) && IsCanonical(linear + (ulong)bytes - 1)) return true;
+        SetFault(op->IsStack ? CpuException.Stack(0) : CpuException.GeneralProtection(0));
+        return false;
+    }
+
+    Span<byte> Scratch(int bytes) => new(_s->Scratch, bytes);
+
+    static int BytesInPage(ulong linear, int bytes) => Math.Min(bytes, 4096 - (int)(linear & 0xFFF));
+
+    internal static bool IsCanonical(ulong linear) => (ulong)((long)(linear << 16) >> 16) == linear;
+
+    void IMemoryObserver.OnProtected(ulong page) => _tlb.Protect(page);
+
+    void IMemoryObserver.OnMoved(ulong page)
+    {
+        _tlb.DropPage(page);
+        _code.DropPage(page);
+    }
+
+    void IMemoryObserver.OnWriting(ulong page, int offset, int length, PageFlags flags)
+    {
+        if ((flags & PageFlags.Code) != 0 && _code.Overlaps(page, offset, length))
+        {
+            Count(ExitReason.CodeWrite);
+            _code.DropPage(page);
+            _ram.Unprotect(page, PageFlags.Code);
+        }
+        if ((flags & PageFlags.Table) != 0 && !_walker.IsMarking)
+        {
+            Count(ExitReason.PageTableWrite);
+            _tlb.OnTableWrite(page, offset, length, _s->Rip);
+        }
+    }
+}

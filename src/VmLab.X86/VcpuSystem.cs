@@ -1,0 +1,254 @@
+using VmLab.Core;
+
+namespace VmLab.X86;
+
+// Control registers, debug registers, ports, and the state after a reset.
+public sealed unsafe partial class Vcpu
+{
+    const ulong RootBits = (1UL << PageWalker.PhysicalBits) - 0x1000;
+
+    /// <summary>Source: Intel SDM vol. 3A table 9-1.</summary>
+    public void Reset()
+    {
+        _s->SystemFlags = 0;
+        _s->Cr0 = Cr0.ExtensionType | Cr0.NotWriteThrough | Cr0.CacheDisable;
+        _s->Xcr0 = 1;
+        _s->Dr[6] = 0xFFFF_0FF0;
+        _s->Dr[7] = 0x400;
+        _s->Pat = 0x0007_0406_0007_0406;
+        _s->Mxcsr = Floating.FloatContext.DefaultMxcsr;
+        _s->MiscEnable = 1;
+        _s->X87 = Floating.X87State.Initial with { Control = 0x40, Tags = 0xFF };
+        _s->Gpr[Gpr.Rdx] = Cpuid.Signature;
+        UpdateMode();
+    }
+
+    /// <summary>Puts the processor where a loader wants it: flat segments, paging and interrupts as given.</summary>
+    public void Start(bool isLong, ulong rip, ulong cr3, ulong gdtBase, ushort gdtLimit, ushort code, ushort data)
+    {
+        _s->Cr0 = Cr0.ProtectionEnable | Cr0.ExtensionType | Cr0.NumericError | (isLong ? Cr0.Paging : 0);
+        _s->Cr4 = isLong ? Cr4.PhysicalAddressExtension : 0;
+        _s->Efer = isLong ? Efer.LongModeEnable | Efer.LongModeActive : 0;
+        _s->Cr3 = cr3;
+        _s->GdtBase = gdtBase;
+        _s->GdtLimit = gdtLimit;
+        _s->Cpl = 0;
+        ushort codeRights = (ushort)(0x9B | SegmentRights.Granular | (isLong ? SegmentRights.Long : SegmentRights.Big));
+        var flat = new Descriptor(0, uint.MaxValue, 0x93 | SegmentRights.Granular | SegmentRights.Big);
+        SetSegment(Segment.Cs, code, new Descriptor(0, uint.MaxValue, codeRights));
+        foreach (int segment in (ReadOnlySpan<int>)[Segment.Ss, Segment.Ds, Segment.Es, Segment.Fs, Segment.Gs])
+            SetSegment(segment, data, flat);
+        _s->Rip = rip;
+        Refresh();
+    }
+
+    /// <summary>Selects the TLB bank of the present address space and kind of access.</summary>
+    internal void SelectBank()
+    {
+        int kind = _s->Cpl == 3 ? Tlb.User
+            : (_s->Cr4 & Cr4.Smap) != 0 && (_s->SystemFlags & Rflags.AlignmentCheck) != 0 ? Tlb.SupervisorOpen
+            : Tlb.Supervisor;
+        _s->Tlb = _tlb.Select((_s->Cr0 & Cr0.Paging) != 0 ? _s->Cr3 & RootBits : RootBits + 0x1000, kind);
+    }
+
+    internal Op* WriteControl(Op* op, int register, ulong value)
+    {
+        Count(ExitReason.ControlRegister);
+        bool isAllowed = register switch
+        {
+            0 => TrySetCr0(value),
+            2 => TrySetCr2(value),
+            3 => TrySetCr3(value),
+            4 => TrySetCr4(value),
+            8 => TrySetCr8(op, value),
+            _ => false,
+        };
+        return isAllowed ? Exec.LeaveAfter(_s, op, Leave.Check) : Exec.RaiseGeneralProtection(_s, op);
+    }
+
+    internal ulong ReadControl(int register)
+    {
+        Count(ExitReason.ControlRegister);
+        return register switch
+        {
+            0 => _s->Cr0,
+            2 => _s->Cr2,
+            3 => _s->Cr3,
+            4 => _s->Cr4,
+            _ => _board.Interrupts.Priority,
+        };
+    }
+
+    bool TrySetCr0(ulong value)
+    {
+        bool pages = (value & Cr0.Paging) != 0;
+        if (value >> 32 != 0) return false;
+        if (pages && (value & Cr0.ProtectionEnable) == 0) return false;
+        if ((value & Cr0.NotWriteThrough) != 0 && (value & Cr0.CacheDisable) == 0) return false;
+        if (!pages && (_s->ModeKey & CodeKey.Long) != 0) return false;
+        if (!pages && (_s->Cr4 & Cr4.Pcid) != 0) return false;
+        ulong changed = value ^ _s->Cr0;
+        if ((changed & Cr0.Paging) != 0)
+        {
+            if (pages && (_s->Efer & Efer.LongModeEnable) != 0)
+            {
+                if ((_s->Cr4 & Cr4.PhysicalAddressExtension) == 0) return false;
+                _s->Efer |= Efer.LongModeActive;
+            }
+            else if (!pages) _s->Efer &= ~Efer.LongModeActive;
+        }
+        _s->Cr0 = value & Cr0.All | Cr0.ExtensionType;
+        if ((changed & (Cr0.Paging | Cr0.WriteProtect | Cr0.ProtectionEnable)) != 0) _tlb.Flush();
+        UpdateMode();
+        return true;
+    }
+
+    internal void ClearTaskSwitched()
+    {
+        _s->Cr0 &= ~Cr0.TaskSwitched;
+        UpdateMode();
+    }
+
+    bool TrySetCr2(ulong value)
+    {
+        _s->Cr2 = value;
+        return true;
+    }
+
+    bool TrySetCr3(ulong value)
+    {
+        if ((_s->Cr4 & Cr4.Pcid) != 0) value &= ~(1UL << 63);   // "do not flush": nothing here needs flushing
+        if (value >> PageWalker.PhysicalBits != 0) return false;
+        _s->Cr3 = value;
+        SelectBank();
+        return true;
+    }
+
+    bool TrySetCr4(ulong value)
+    {
+        if ((value & ~Cr4.Supported) != 0) return false;
+        if (_s->IsLongMode && (value & Cr4.PhysicalAddressExtension) == 0) return false;
+        bool setsPcid = (value & ~_s->Cr4 & Cr4.Pcid) != 0;
+        if (setsPcid && (!_s->IsLongMode || (_s->Cr3 & 0xFFF) != 0)) return false;
+        _s->Cr4 = value;
+        _tlb.Flush();
+        UpdateMode();
+        return true;
+    }
+
+    bool TrySetCr8(Op* op, ulong value)
+    {
+        if (value > 15) return false;
+        Publish(op);
+        _board.Interrupts.Priority = (byte)value;
+        return true;
+    }
+
+    /// <summary>The RSP, SS, CS part of SYSCALL. Source: Intel SDM vol. 2, SYSCALL.</summary>
+    internal Op* SystemCall(Op* op)
+    {
+        if ((_s->Efer & Efer.SystemCall) == 0) return Exec.Raise(_s, op, Vector.InvalidOpcode);
+        if (!_s->IsLongMode) return Exec.Raise(_s, op, Vector.InvalidOpcode);
+        ulong target = (_s->ModeKey & CodeKey.Long) != 0 ? _s->Lstar : _s->Cstar;
+        _s->Gpr[Gpr.Rcx] = Exec.NextRip(_s, op);
+        _s->Gpr[Gpr.R11] = Flags.All(_s) & ~Rflags.Resume;
+        ulong flags = _s->Gpr[Gpr.R11] & ~_s->SyscallMask;
+        SetFlags(flags & ~(Rflags.Virtual8086 | Rflags.Resume));
+        var selector = (ushort)(_s->Star >> 32 & 0xFFFC);
+        LoadCode(selector, new Descriptor(0, uint.MaxValue, 0x9B | SegmentRights.Long | SegmentRights.Granular), 0);
+        LoadStack((ushort)(selector + 8), new Descriptor(0, uint.MaxValue, 0x93 | SegmentRights.Big | SegmentRights.Granular));
+        UpdateMode();
+        return Exec.LeaveAt(_s, op, target, Leave.Next);
+    }
+
+    /// <summary>Source: Intel SDM vol. 2, SYSRET.</summary>
+    internal Op* SystemReturn(Op* op, bool toLong)
+    {
+        if ((_s->Efer & Efer.SystemCall) == 0) return Exec.Raise(_s, op, Vector.InvalidOpcode);
+        if (_s->Cpl != 0 || (_s->Cr0 & Cr0.ProtectionEnable) == 0) return Exec.RaiseGeneralProtection(_s, op);
+        ulong target = _s->Gpr[Gpr.Rcx];
+        if (toLong && !IsCanonical(target)) return Exec.RaiseGeneralProtection(_s, op);
+        SetFlags(_s->Gpr[Gpr.R11] & ~(Rflags.Resume | Rflags.Virtual8086));
+        var selector = (ushort)(_s->Star >> 48);
+        ushort size = toLong ? SegmentRights.Long : SegmentRights.Big;
+        LoadCode((ushort)((toLong ? selector + 16 : selector) | 3), new Descriptor(0, uint.MaxValue, (ushort)(0xFB | size | SegmentRights.Granular)), 3);
+        LoadStack((ushort)(selector + 8 | 3), new Descriptor(0, uint.MaxValue, 0xF3 | SegmentRights.Big | SegmentRights.Granular));
+        UpdateMode();
+        return Exec.LeaveAt(_s, op, toLong ? target : (uint)target, Leave.Check);
+    }
+
+    /// <summary>Source: Intel SDM vol. 2, SYSENTER.</summary>
+    internal Op* SystemEnter(Op* op)
+    {
+        if ((_s->SysenterCs & 0xFFFC) == 0) return Exec.RaiseGeneralProtection(_s, op);
+        bool isLong = _s->IsLongMode;
+        SetFlags(Flags.All(_s) & ~(Rflags.Virtual8086 | Rflags.Interrupt));
+        var selector = (ushort)(_s->SysenterCs & 0xFFFC);
+        ushort size = isLong ? SegmentRights.Long : SegmentRights.Big;
+        LoadCode(selector, new Descriptor(0, uint.MaxValue, (ushort)(0x9B | size | SegmentRights.Granular)), 0);
+        LoadStack((ushort)(selector + 8), new Descriptor(0, uint.MaxValue, 0x93 | SegmentRights.Big | SegmentRights.Granular));
+        _s->Gpr[Gpr.Rsp] = isLong ? _s->SysenterRsp : (uint)_s->SysenterRsp;
+        UpdateMode();
+        return Exec.LeaveAt(_s, op, isLong ? _s->SysenterRip : (uint)_s->SysenterRip, Leave.Next);
+    }
+
+    /// <summary>Source: Intel SDM vol. 2, SYSEXIT.</summary>
+    internal Op* SystemExit(Op* op, bool toLong)
+    {
+        if ((_s->SysenterCs & 0xFFFC) == 0 || _s->Cpl != 0) return Exec.RaiseGeneralProtection(_s, op);
+        ulong target = _s->Gpr[Gpr.Rdx], rsp = _s->Gpr[Gpr.Rcx];
+        if (toLong && !(IsCanonical(target) && IsCanonical(rsp))) return Exec.RaiseGeneralProtection(_s, op);
+        var selector = (ushort)((_s->SysenterCs & 0xFFFC) + (toLong ? 32UL : 16UL));
+        ushort size = toLong ? SegmentRights.Long : SegmentRights.Big;
+        LoadCode((ushort)(selector | 3), new Descriptor(0, uint.MaxValue, (ushort)(0xFB | size | SegmentRights.Granular)), 3);
+        LoadStack((ushort)(selector + 8 | 3), new Descriptor(0, uint.MaxValue, 0xF3 | SegmentRights.Big | SegmentRights.Granular));
+        _s->Gpr[Gpr.Rsp] = toLong ? rsp : (uint)rsp;
+        UpdateMode();
+        return Exec.LeaveAt(_s, op, toLong ? target : (uint)target, Leave.Check);
+    }
+
+    internal void SetFlags(ulong flags)
+    {
+        Flags.SetArithmetic(_s, flags);
+        const ulong Known = Rflags.Trap | Rflags.Interrupt | Rflags.Direction | Rflags.Iopl | Rflags.NestedTask | Rflags.Resume
+            | Rflags.AlignmentCheck | Rflags.VirtualInterrupt | Rflags.VirtualInterruptPending | Rflags.Identification;
+        _s->SystemFlags = flags & Known;
+    }
+
+    /// <summary>Whether the privilege level, or the task's permission map, allows a port. Sets the fault if not.</summary>
+    internal bool MayUsePort(ushort port, int bytes)
+    {
+        int iopl = (int)(_s->SystemFlags >> 12 & 3);
+        return _s->Cpl <= iopl || (_s->Cr0 & Cr0.ProtectionEnable) == 0 || IsPermittedByTask(port, bytes);
+    }
+
+    internal uint ReadPort(Op* op, ushort port, int bytes)
+    {
+        Publish(op);
+        Count(ExitReason.PortRead);
+        return _board.Ports.Read(port, bytes);
+    }
+
+    internal void WritePort(Op* op, ushort port, int bytes, uint value)
+    {
+        Publish(op);
+        Count(ExitReason.PortWrite);
+        _board.Ports.Write(port, bytes, value);
+    }
+
+    // Source: Intel SDM vol. 1 §19.5.2.
+    bool IsPermittedByTask(ushort port, int bytes)
+    {
+        const int MapBase = 102;
+        if (_s->TssLimit < MapBase + 1) return FailWith(CpuException.GeneralProtection(0));
+        if (!TryReadSystem(_s->TssBase + MapBase, 2, out ulong map)) return false;
+        ulong at = map + (ulong)(port >> 3);
+        if (at + 1 > _s->TssLimit) return FailWith(CpuException.GeneralProtection(0));
+        if (!TryReadSystem(_s->TssBase + at, 2, out ulong bits)) return false;
+        ulong mask = (1UL << bytes) - 1 << (port & 7);
+        return (bits & mask) == 0 || FailWith(CpuException.GeneralProtection(0));
+    }
+
+    /// <summary>Time-stamp counter before an op's instruction: 1 GHz, so one tick a nanosecond.</summary>
+    internal ulong ReadTimeStamp(Op* op) => Exec.Now(_s, op) + _s->TscOffset;
+}

@@ -1,0 +1,65 @@
+using System.Globalization;
+using VmLab.Core;
+
+namespace VmLab;
+
+/// <summary>How a lab is run. But for the seed, nothing here shows in what a guest or a script sees.</summary>
+public sealed record LabOptions
+{
+    /// <summary>Host threads that run machines, 1 to 256; 0 takes one a host processor.</summary>
+    public int Threads { get; init; }
+
+    /// <summary>Takes the place of the fleet's own seed.</summary>
+    public ulong? Seed { get; init; }
+
+    /// <summary>A file that gets a line a machine, <c>NAME TIME HASH</c>, at every 100,000,000 counts of machine time.</summary>
+    public string? Hashes { get; init; }
+
+    /// <summary>How long, in guest time, an await may take that states no limit itself.</summary>
+    public TimeSpan Limit { get; init; } = TimeSpan.FromSeconds(60);
+
+    /// <summary>Host time that one quantum may take before the watchdog tells <see cref="Observer"/>.</summary>
+    public TimeSpan Patience { get; init; } = TimeSpan.FromMinutes(2);
+
+    /// <summary>Ends every await of every lab that has these options.</summary>
+    public CancellationToken Stop { get; init; }
+
+    /// <summary>Is told of labs and their events; it must not touch them.</summary>
+    public ILabObserver? Observer { get; init; }
+
+    /// <summary>Options from <c>VMLAB_THREADS</c>, <c>VMLAB_SEED</c> and <c>VMLAB_HASHES</c>; the defaults where they are not set.</summary>
+    /// <exception cref="LabException">A variable is no number.</exception>
+    public static LabOptions FromEnvironment() => new()
+    {
+        Threads = (int)(Number("VMLAB_THREADS", 256) ?? 0),
+        Seed = Number("VMLAB_SEED", ulong.MaxValue),
+        Hashes = Environment.GetEnvironmentVariable("VMLAB_HASHES"),
+    };
+
+    static ulong? Number(string name, ulong most)
+    {
+        if (Environment.GetEnvironmentVariable(name) is not { Length: > 0 } text) return null;
+        return ulong.TryParse(text, CultureInfo.InvariantCulture, out ulong value) && value <= most
+            ? value
+            : throw new LabException($"The environment variable {name} is \"{text}\"; it must be a number from 0 to {most}.");
+    }
+}
+
+/// <summary>Watches labs from the host's side, on the pump's thread; preparation and the watchdog call from their own.</summary>
+public interface ILabObserver
+{
+    void Started(Lab lab);
+
+    /// <summary>A guest is being made, which takes time: a download, an unpacking.</summary>
+    void Preparing(Lab lab, string what);
+
+    void Happened(Lab lab, TimelineEvent what);
+
+    /// <summary>A quantum has ended. Called thousands of times a second: mind the cost.</summary>
+    void Advanced(Lab lab);
+
+    /// <summary>A quantum has taken longer than <see cref="LabOptions.Patience"/>: trouble of the host, not of the guest.</summary>
+    void Stalled(Lab lab, string report);
+
+    void Closed(Lab lab);
+}

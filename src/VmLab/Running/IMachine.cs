@@ -1,0 +1,33 @@
+using VmLab.Core;
+using VmLab.Machines;
+
+namespace VmLab.Running;
+
+/// <summary>What a lab needs of a machine: the emulated PC, or a scripted one in tests of the lab itself.</summary>
+interface IMachine : IDisposable
+{
+    /// <summary>Machine time since power-on, in nanoseconds.</summary>
+    ulong Now { get; }
+
+    MachineStatus Status { get; }
+
+    ulong Retired { get; }
+
+    ExitCounters Exits { get; }
+
+    /// <summary>Called with each byte the guest sends, at machine time <see cref="Now"/>, on the thread that runs the machine.</summary>
+    void Connect(Action<byte> console, Action<byte> channel);
+
+    void SendToConsole(ReadOnlySpan<byte> bytes);
+
+    void SendToChannel(ReadOnlySpan<byte> bytes);
+
+    void ReadMemory(ulong physical, Span<byte> bytes);
+
+    /// <summary>Runs to this machine time exactly, or until the status is no longer Running.</summary>
+    void RunUntil(ulong time);
+
+    void PowerOff();
+
+    ulong StateHash();
+}

@@ -1,0 +1,36 @@
+using VmLab.Core;
+using VmLab.Machines;
+
+namespace VmLab.Running;
+
+/// <summary>The emulated PC, as the lab sees it.</summary>
+sealed class PcMachine(Machine machine) : IMachine
+{
+    public ulong Now => machine.Now;
+    public MachineStatus Status => machine.Status;
+    public ulong Retired => machine.Retired;
+    public ExitCounters Exits => machine.Exits;
+
+    public static IMachine PowerOn(MachineConfig config, FramePool pool) => new PcMachine(new Machine(config, pool));
+
+    public void Connect(Action<byte> console, Action<byte> channel)
+    {
+        machine.Console.Received = console;
+        machine.Channel.Received = channel;
+    }
+
+    public void SendToConsole(ReadOnlySpan<byte> bytes) => machine.Console.Send(bytes);
+
+    public void SendToChannel(ReadOnlySpan<byte> bytes) => machine.Channel.Send(bytes);
+
+    // RAM only: to look at a device register from outside would change the device.
+    public void ReadMemory(ulong physical, Span<byte> bytes) => machine.Memory.Ram.Read(physical, bytes);
+
+    public void RunUntil(ulong time) => machine.RunUntil(time);
+
+    public void PowerOff() => machine.PowerOff();
+
+    public ulong StateHash() => machine.StateHash();
+
+    public void Dispose() => machine.Dispose();
+}

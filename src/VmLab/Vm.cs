@@ -1,0 +1,255 @@
+using System.Text;
+using VmLab.Core;
+using VmLab.Guests;
+using VmLab.Machines;
+using VmLab.Running;
+
+namespace VmLab;
+
+/// <summary>A machine of a running lab.</summary>
+public sealed class Vm
+{
+    readonly Func<MachineConfig, IMachine> _build;
+    readonly IBootable _guest;
+    readonly CommandChannel? _channel;
+    PoweredMachine? _powered;
+    MachineStatus _lastStatus = MachineStatus.Running;
+    ulong? _pausedAt;
+    int _powerOns;
+
+    internal Vm(Lab lab, MachineSpec spec, int index, IBootable guest, Func<MachineConfig, IMachine> build)
+    {
+        Lab = lab;
+        Spec = spec;
+        Index = index;
+        _guest = guest;
+        _build = build;
+        Console = new VmConsole(this);
+        Memory = new VmMemory(this);
+        Files = new VmFiles(this);
+        if (spec.Guest!.Readiness.HasChannel) _channel = new CommandChannel(bytes => Powered.Machine.SendToChannel(bytes));
+        PowerOn();
+    }
+
+    public Lab Lab { get; }
+
+    public MachineSpec Spec { get; }
+
+    public string Name => Spec.Name;
+
+    public VmConsole Console { get; }
+
+    public VmMemory Memory { get; }
+
+    /// <summary>Files into and out of the running guest.</summary>
+    public VmFiles Files { get; }
+
+    /// <summary>The guest's kernel has reported its panic on the console since power-on.</summary>
+    public bool HasPanicked { get; private set; }
+
+    /// <summary>How often control came to the monitor since power-on, by reason.</summary>
+    public ExitCounters Exits => Powered.Machine.Exits;
+
+    /// <summary>Instructions, REP iterations and deliveries since power-on.</summary>
+    public ulong Retired => Powered.Machine.Retired;
+
+    /// <summary>Running, or why it runs no more.</summary>
+    public MachineStatus Status => Powered.Status;
+
+    public bool IsPaused => _pausedAt is not null;
+
+    /// <summary>Lab time that the machine has reached; a stopped machine stays where it stopped.</summary>
+    public TimeSpan Now => Lab.Time(Powered.Now);
+
+    /// <summary>Hash of all that the guest could ever see.</summary>
+    public ulong StateHash => Powered.Machine.StateHash();
+
+    internal int Index { get; }
+
+    internal PoweredMachine Powered => _powered ?? throw new LabException($"{Name} belongs to a lab that is closed.");
+
+    internal CommandChannel Channel => _channel ?? throw new LabException(
+        $"{Name}'s guest serves no command channel, as Guest.Debian does: talk to its Console instead.");
+
+    internal bool IsRunning => _powered is not null && Status == MachineStatus.Running && !IsPaused;
+
+    /// <summary>Runs a command by the guest's /bin/sh, and waits for its end; several may run at once.</summary>
+    /// <param name="within">Limit in guest time, at which the command is killed; the lab's own where it is <see langword="null"/>.</param>
+    /// <exception cref="MachineStoppedException">The machine triple-faulted or got stuck.</exception>
+    public Task<ShellResult> Shell(string command, TimeSpan? within = null, CancellationToken cancellation = default)
+    {
+        Lab.RequireOpen();
+        ChannelTask task = Channel.Run(command);
+        Lab.Add(this, $"runs `{command}`");
+        Wait<ShellResult> wait = Lab.WaitFor<ShellResult>($"{Name} did not end `{command}`", within, this, needsKernel: true,
+            (out ShellResult result) =>
+            {
+                result = null!;
+                if (!task.IsDone) return false;
+                result = Result(command, task, task.HasLostPower ? ShellOutcome.PowerLost : ShellOutcome.Exited);
+                return true;
+            });
+        Func<ShellResult> fail = wait.OnHopeless;
+        wait.OnLimit = () => Abandoned(command, task, ShellOutcome.TimedOut);
+        wait.OnHopeless = () => Status switch
+        {
+            MachineStatus.PoweredOff => Abandoned(command, task, ShellOutcome.PowerLost),
+            MachineStatus.Running    => Abandoned(command, task, ShellOutcome.Panicked),
+            _                        => fail(),
+        };
+        return Lab.Await(wait, cancellation);
+    }
+
+    /// <summary>Waits until the machine stops by itself, and says how.</summary>
+    /// <param name="within">Limit in guest time; the lab's own where it is <see langword="null"/>.</param>
+    public Task<MachineStatus> Stopped(TimeSpan? within = null, CancellationToken cancellation = default) => Lab.Await(
+        Lab.WaitFor<MachineStatus>($"{Name} did not stop", within, null, needsKernel: false,
+            (out MachineStatus status) => (status = Status) != MachineStatus.Running),
+        cancellation);
+
+    /// <summary>Stops the machine at once, as if its plug were pulled.</summary>
+    public void PowerOff()
+    {
+        Lab.RequireOpen();
+        if (Status != MachineStatus.Running) return;
+        Powered.Machine.PowerOff();
+        NoteStop();
+    }
+
+    /// <summary>Pulls the plug, puts it back, and waits until the guest is up again.</summary>
+    public Task PowerCycle(TimeSpan? within = null, CancellationToken cancellation = default)
+    {
+        PowerOff();
+        PowerOn();
+        return Boot(within, cancellation);
+    }
+
+    /// <summary>Presses the reset button: memory is lost, and the guest starts anew.</summary>
+    public void Reset()
+    {
+        Lab.RequireOpen();
+        Lab.Add(this, "reset");
+        PowerOn();
+    }
+
+    /// <summary>Stops the machine and its clock between two instructions.</summary>
+    public void Pause()
+    {
+        Lab.RequireOpen();
+        if (IsPaused || Status != MachineStatus.Running) return;
+        _pausedAt = Lab.Nanoseconds;
+        Lab.Add(this, "paused");
+    }
+
+    /// <summary>Goes on where <see cref="Pause"/> stopped: for the guest, no time has passed.</summary>
+    public void Continue()
+    {
+        Lab.RequireOpen();
+        if (_pausedAt is not { } pausedAt) return;
+        Powered.Delay(Lab.Nanoseconds - pausedAt);
+        _pausedAt = null;
+        Lab.Add(this, "continued");
+    }
+
+    public override string ToString() => $"{Name} ({(IsPaused ? "paused" : Status)})";
+
+    /// <summary>Powers a stopped machine on; a running one starts anew.</summary>
+    internal void PowerOn()
+    {
+        _powered?.Dispose();
+        _channel?.LosePower();
+        _pausedAt = null;
+        HasPanicked = false;
+        string stream = _powerOns == 0 ? Name : $"{Name}, power-on {_powerOns + 1}";
+        ulong seed = Rng.FromSeed(Lab.Seed).Child("machines").Child(stream).Next();
+        var config = new MachineConfig(Name, Spec.MemorySize, _guest, seed);
+        _powered = new PoweredMachine(_build(config), Lab.Nanoseconds, Lab.KeepsHashes);
+        _powerOns++;
+        _lastStatus = MachineStatus.Running;
+        Lab.Add(this, "powered on");
+    }
+
+    internal Task Boot(TimeSpan? within, CancellationToken cancellation)
+    {
+        Readiness readiness = Spec.Guest!.Readiness;
+        if (readiness.HasChannel)
+            return Lab.Await(Lab.WaitFor<bool>($"{Name} did not come up", within, this, needsKernel: true,
+                (out bool isReady) => isReady = Channel.IsReady), cancellation);
+        return readiness.ConsoleText is { } text ? Console.Expect(text, within, cancellation) : Task.CompletedTask;
+    }
+
+    /// <summary>Takes in, at a quantum's end, what the machine sent.</summary>
+    internal void Deliver()
+    {
+        foreach (Arrival arrival in Powered.Arrivals)
+        {
+            if (arrival.IsChannel) DeliverToChannel(arrival);
+            else if (Console.Receive(arrival.Value)) NotePanic(arrival.Time);
+        }
+        Powered.Arrivals.Clear();
+    }
+
+    /// <summary>Notes, at a quantum's end, that the machine has stopped; one that asked for a reset gets it.</summary>
+    internal void SettleStatus()
+    {
+        if (Status == _lastStatus) return;
+        NoteStop();
+        if (Status == MachineStatus.Reset) PowerOn();
+    }
+
+    internal void Close()
+    {
+        _powered?.Dispose();
+        _powered = null;
+    }
+
+    internal string WhyStopped => Status switch
+    {
+        MachineStatus.PoweredOff  => "it is powered off",
+        MachineStatus.TripleFault => "it stopped at a triple fault",
+        MachineStatus.Stuck       => "it is stuck: halted with interrupts off, and nothing can wake it",
+        _ when HasPanicked        => "its kernel panicked",
+        _                         => "it stopped",
+    };
+
+    void DeliverToChannel(Arrival arrival)
+    {
+        if (_channel is null) return;   // the guest's own use of its second serial port
+        bool wasReady = _channel.IsReady;
+        ChannelTask? done = _channel.Receive(arrival.Value);
+        if (!wasReady && _channel.IsReady) Lab.Add(this, arrival.Time, "is up");
+        if (done is { Command: { } command }) Lab.Add(this, arrival.Time, $"`{command}` ended: exit code {done.ExitCode}");
+    }
+
+    void NotePanic(ulong time)
+    {
+        if (!HasPanicked) Lab.Add(this, time, "kernel panic");
+        HasPanicked = true;
+    }
+
+    ShellResult Abandoned(string command, ChannelTask task, ShellOutcome outcome)
+    {
+        Channel.Abandon(task);
+        Lab.Add(this, $"`{command}` was given up: {outcome}");
+        return Result(command, task, outcome);
+    }
+
+    ShellResult Result(string command, ChannelTask task, ShellOutcome outcome) =>
+        task.IsDone && task.Failure is { } failure
+            ? throw new GuestException($"{Name} could not run `{command}`: {failure}.", Lab.ReportOf(this))
+            : new(command, Encoding.UTF8.GetString(task.Output), Encoding.UTF8.GetString(task.Error), task.ExitCode, outcome);
+
+    void NoteStop()
+    {
+        _lastStatus = Status;
+        if (Status == MachineStatus.PoweredOff) _channel?.LosePower();
+        Lab.Add(this, Powered.Now, Status switch
+        {
+            MachineStatus.PoweredOff  => "powered off",
+            MachineStatus.TripleFault => "triple fault",
+            MachineStatus.Reset       => "reset by the guest",
+            MachineStatus.Stuck       => "stuck: halted with interrupts off",
+            var other                 => other.ToString(),
+        });
+    }
+}

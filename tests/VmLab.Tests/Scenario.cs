@@ -1,0 +1,21 @@
+using VmLab.Core;
+
+namespace VmLab.Tests;
+
+/// <summary>Runs a script against machines that do as told.</summary>
+static class Scenario
+{
+    public static readonly VmRef Alice = new("alice"), Bob = new("bob");
+
+    public static Fleet One(Action<ScriptedMachine> alice) => Fleet.Define("one").Seed(7)
+        .Vm("alice", vm => vm.Boot(new ScriptedGuest(alice)).Memory(1.MiB));
+
+    public static Fleet Two(Action<ScriptedMachine> alice, Action<ScriptedMachine> bob) =>
+        One(alice).Vm("bob", vm => vm.Boot(new ScriptedGuest(bob)).Memory(1.MiB));
+
+    public static void Run(Fleet fleet, Func<Lab, Task> script, LabOptions? options = null) => Pump.Run(async () =>
+    {
+        await using Lab lab = await Lab.StartAsync(fleet, null, ScriptedMachine.PowerOn);
+        await script(lab);
+    }, options ?? new LabOptions());
+}
