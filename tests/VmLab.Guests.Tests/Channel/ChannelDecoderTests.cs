@@ -57,7 +57,8 @@ public sealed class ChannelDecoderTests
             var decoder = new ChannelDecoder();
             decoder.Feed(garbage);
 
-            // The garbage may end in an escape, which swallows one flag: two frames, of which the second is always whole.
+            // The garbage may end in an escape, which swallows one flag: two frames, of which the second is always
+            // whole.
             byte[] frame = ChannelFrame.Encode(ChannelKind.Output, 1, 0, payload);
             decoder.Feed(frame);
             ChannelMessage[] messages = [.. decoder.Feed(frame)];

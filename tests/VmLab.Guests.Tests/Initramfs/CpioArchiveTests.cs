@@ -52,7 +52,8 @@ public sealed class CpioArchiveTests
 
     internal readonly record struct Entry(string Path, string Header, byte[] Content)
     {
-        /// <summary>By their order after the magic: inode, mode, owner, group, links, time, size, device twice, node twice, name's size.</summary>
+        /// <summary>By their order after the magic: inode, mode, owner, group, links, time, size, device twice, node
+        /// twice, name's size.</summary>
         public int Field(int index) => int.Parse(Header.AsSpan(6 + 8 * index, 8), NumberStyles.HexNumber, CultureInfo.InvariantCulture);
     }
 
