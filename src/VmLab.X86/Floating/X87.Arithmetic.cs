@@ -83,13 +83,7 @@ public static partial class X87
     /// <summary>FXTRACT: ST(0) becomes the exponent, then the significand is pushed.</summary>
     public static void Extract(ref X87State state)
     {
-        if (state.IsEmpty(0) || !state.IsEmpty(7))
-        {
-            if (!StackFault(ref state, isOverflow: !state.IsEmpty(0))) return;
-            state[0] = Float80.Indefinite;
-            Push(ref state, Float80.Indefinite);
-            return;
-        }
+        if (!HasRoomForTwo(ref state)) return;
         var context = Begin(state);
         var (exponent, significand) = X87Math.Extract(state[0].Unpack(), ref context);
         if (!Finish(ref state, context)) return;
@@ -111,6 +105,18 @@ public static partial class X87
         if (left.IsNumber) state.SetConditions(quotient is { } bits
             ? ((bits & 4) != 0 ? X87State.C0 : 0) | ((bits & 2) != 0 ? X87State.C3 : 0) | ((bits & 1) != 0 ? X87State.C1 : 0)
             : X87State.C2);
+    }
+
+    /// <summary>Whether ST(0) holds something and there is room above it; if not, masked, both become the indefinite NaN.</summary>
+    static bool HasRoomForTwo(ref X87State state)
+    {
+        if (!state.IsEmpty(0) && state.IsEmpty(7)) return true;
+        if (StackFault(ref state, isOverflow: !state.IsEmpty(0)))
+        {
+            state[0] = Float80.Indefinite;
+            Push(ref state, Float80.Indefinite);
+        }
+        return false;
     }
 
     /// <summary>Whether ST(0) holds something; if not, masked, it becomes the indefinite NaN.</summary>
