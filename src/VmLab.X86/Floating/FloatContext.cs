@@ -1,6 +1,8 @@
 namespace VmLab.X86.Floating;
 
-/// <summary>How to compute (rounding, masks, treatment of denormals) and what happened: one instruction's dealings with MXCSR.</summary>
+/// <summary>
+/// How to compute (rounding, masks, treatment of denormals) and what happened: one instruction's dealings with MXCSR.
+/// </summary>
 /// <remarks>
 /// An instruction makes a context from the control register, computes each of its elements with it, and ends with
 /// <see cref="Retire"/>. The x87 uses the same context, its control word moved to the places that MXCSR has.
@@ -15,7 +17,9 @@ public struct FloatContext
     const int RoundingShift = 13, MaskShift = 7;
     const uint InexactFlag = (uint)FloatExceptions.Inexact, InexactMask = InexactFlag << MaskShift;
 
-    /// <param name="mxcsr">The register as it is, sticky flags included; they spare the fast paths a proof of exactness.</param>
+    /// <param name="mxcsr">
+    /// The register as it is, sticky flags included; they spare the fast paths a proof of exactness.
+    /// </param>
     public FloatContext(uint mxcsr) => Control = mxcsr;
 
     /// <summary>MXCSR, or an x87 control word in its layout.</summary>
@@ -35,7 +39,8 @@ public struct FloatContext
     public readonly bool FlushesToZero => (Control & FlushToZeroBit) != 0;
 
     /// <summary>
-    /// What the status flags show in the end: an unmasked exception found before the result keeps those of the result away.
+    /// What the status flags show in the end: an unmasked exception found before the result keeps those of the result
+    /// away.
     /// </summary>
     public readonly FloatExceptions Reported =>
         (Raised & ~Masks & FloatExceptions.BeforeResult) == 0 ? Raised : Raised & FloatExceptions.BeforeResult;
@@ -45,7 +50,9 @@ public struct FloatContext
         new((control & 0x3Fu) << MaskShift | (uint)(control >> 10 & 3) << RoundingShift);
 
     /// <summary>Adds what was raised to the sticky flags of MXCSR, once for all elements of an instruction.</summary>
-    /// <returns>Whether the result may be written; if not, the instruction ends in #XM and changes nothing else.</returns>
+    /// <returns>
+    /// Whether the result may be written; if not, the instruction ends in #XM and changes nothing else.
+    /// </returns>
     public readonly bool Retire(ref uint mxcsr)
     {
         if (Raised == 0) return true;
@@ -53,7 +60,9 @@ public struct FloatContext
         return (Raised & ~Masks) == 0;
     }
 
-    /// <summary>Rounding is nearest, and an inexact result changes nothing: the flag is set already and masked.</summary>
+    /// <summary>
+    /// Rounding is nearest, and an inexact result changes nothing: the flag is set already and masked.
+    /// </summary>
     internal readonly bool IgnoresInexact =>
         (Control & (RoundingBits | InexactMask | InexactFlag)) == (InexactMask | InexactFlag);
 

@@ -1,15 +1,19 @@
 namespace VmLab.X86.Floating;
 
-/// <summary>The functions of the x87 that hardware only approximates; here they are computed once for all hosts.</summary>
+/// <summary>
+/// The functions of the x87 that hardware only approximates; here they are computed once for all hosts.
+/// </summary>
 /// <remarks>
-/// <para>Each is worked out to about 2^-120 of its value and then rounded, as the control word says: correctly, but for one operand in
-/// about 2^55. Intel's and AMD's processors stay within one unit of the last place of this (Intel SDM vol. 1 §8.3.10). Results are
-/// truncated, with the sticky bit set: none is a number that a register holds, but for the cases that the callers take out.</para>
+/// <para>Each is worked out to about 2^-120 of its value and then rounded, as the control word says: correctly, but for
+/// one operand in about 2^55. Intel's and AMD's processors stay within one unit of the last place of this (Intel SDM
+/// vol. 1 §8.3.10). Results are truncated, with the sticky bit set: none is a number that a register holds, but for the
+/// cases that the callers take out.</para>
 /// <para>Operands are finite and not zero.</para>
 /// </remarks>
 static class Transcendental
 {
-    // π as FSIN and its kin know it: 66 bits, C90FDAA22168C234C × 2^-66 (Intel SDM vol. 1 §8.3.8). Half of it in units of 2^-67:
+    // π as FSIN and its kin know it: 66 bits, C90FDAA22168C234C × 2^-66 (Intel SDM vol. 1 §8.3.8). Half of it in units
+    // of 2^-67:
     static readonly UInt128 HalfPi66 = new(0xC, 0x90FDAA22168C234C);
 
     static readonly Unpacked Pi = Constant(1, 0xC90FDAA22168C234, 0xC4C6628B80DC1CD1);
@@ -41,7 +45,9 @@ static class Transcendental
         return Inexact(WideMath.Multiply(y, WideMath.Series(Exponential, WideMath.ToFraction(y), y.IsNegative)));
     }
 
-    /// <summary>y log2 x, for positive x. It is exact, and rounded as any product, when x is a power of two; x is not 1.</summary>
+    /// <summary>
+    /// y log2 x, for positive x. It is exact, and rounded as any product, when x is a power of two; x is not 1.
+    /// </summary>
     public static Unpacked Logarithm(in Unpacked x, in Unpacked y)
     {
         // x = 2^e m, m from √½ to √2, so that nothing cancels in e + log2 m.
@@ -68,7 +74,8 @@ static class Transcendental
     /// <summary>The angle of the point (x, y), from −π to π.</summary>
     public static Unpacked Arctangent(in Unpacked y, in Unpacked x)
     {
-        // First octant: t = low / high; its angle is that of the nearest eighth k/8, and that of (t − k/8) / (1 + t k/8).
+        // First octant: t = low / high; its angle is that of the nearest eighth k/8, and that of (t − k/8) / (1 + t
+        // k/8).
         bool isSteep = FloatMath.CompareMagnitude(y, x) > 0;
         var low = Positive(isSteep ? x : y);
         var high = Positive(isSteep ? y : x);
@@ -99,12 +106,16 @@ static class Transcendental
     public static Unpacked Tangent(in Unpacked x)
     {
         int quadrant = Reduce(x, out var angle);
-        var tangent = (quadrant & 1) == 0 ? TangentOf(angle) : WideMath.Divide(CosineOf(angle), SineOf(angle)).Negated();
+        var tangent = (quadrant & 1) == 0
+            ? TangentOf(angle)
+            : WideMath.Divide(CosineOf(angle), SineOf(angle)).Negated();
         return Inexact(tangent with { IsNegative = tangent.IsNegative != x.IsNegative });
     }
 
     /// <summary>Takes whole quarter turns off |x|, exactly, but with a π of 66 bits.</summary>
-    /// <param name="angle">From −π/4 to π/4; never zero, for no 64-bit number is a multiple of a number of 66 bits.</param>
+    /// <param name="angle">
+    /// From −π/4 to π/4; never zero, for no 64-bit number is a multiple of a number of 66 bits.
+    /// </param>
     /// <returns>The quarter turns, modulo 4.</returns>
     static int Reduce(in Unpacked x, out Unpacked angle)
     {
@@ -154,7 +165,8 @@ static class Transcendental
         var context = new FloatContext(FloatContext.DefaultMxcsr);
         var above = FloatMath.Subtract(low, WideMath.Multiply(high, slope), ref context);
         if (above.IsZero) return nearest;
-        return WideMath.Add(nearest, ArctangentOf(WideMath.Divide(above, WideMath.Add(high, WideMath.Multiply(low, slope)))));
+        var across = WideMath.Add(high, WideMath.Multiply(low, slope));
+        return WideMath.Add(nearest, ArctangentOf(WideMath.Divide(above, across)));
     }
 
     static int NearestEighth(in Unpacked low, in Unpacked high)
@@ -179,7 +191,8 @@ static class Transcendental
 
     static Unpacked Positive(in Unpacked value) => value with { IsNegative = false, IsDenormal = false };
 
-    static Unpacked Inexact(in Unpacked value) => value with { Significand = value.Significand | 1, IsDenormal = false };
+    static Unpacked Inexact(in Unpacked value) =>
+        value with { Significand = value.Significand | 1, IsDenormal = false };
 
     static Unpacked Constant(int exponent, ulong high, ulong low) =>
         new(FloatClass.Finite, false, exponent, new UInt128(high, low));

@@ -2,8 +2,8 @@ namespace VmLab.X86.Floating;
 
 /// <summary>Arithmetic with significands of 128 bits, for the functions that have no exact results.</summary>
 /// <remarks>
-/// Results are truncated and may be short by a few units of the last place: 2^-125 of the value, against the 2^-64 that rounding
-/// cares for. Operands are finite and not zero. Source: Knuth, TAOCP vol. 2 §4.3.1 (division, algorithm D).
+/// Results are truncated and may be short by a few units of the last place: 2^-125 of the value, against the 2^-64 that
+/// rounding cares for. Operands are finite and not zero. Source: Knuth, TAOCP vol. 2 §4.3.1 (division, algorithm D).
 /// </remarks>
 static class WideMath
 {
@@ -36,9 +36,12 @@ static class WideMath
     }
 
     /// <summary>The magnitude of a number below one, as a fraction of 2^128.</summary>
-    public static UInt128 ToFraction(in Unpacked value) => value.Exponent < -128 ? 0 : value.Significand >> -1 - value.Exponent;
+    public static UInt128 ToFraction(in Unpacked value) =>
+        value.Exponent < -128 ? 0 : value.Significand >> -1 - value.Exponent;
 
-    /// <summary>Adds up c0 + c1 z + c2 z² + ..., or with alternating signs; every partial sum is positive and below two.</summary>
+    /// <summary>
+    /// Adds up c0 + c1 z + c2 z² + ..., or with alternating signs; every partial sum is positive and below two.
+    /// </summary>
     /// <param name="coefficients">In units of 2^-127.</param>
     /// <param name="z">A fraction of 2^128.</param>
     /// <returns>In units of 2^-127; it is below the exact sum, even when that is c0 but for less than a unit.</returns>

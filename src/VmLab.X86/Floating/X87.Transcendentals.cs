@@ -1,8 +1,10 @@
 namespace VmLab.X86.Floating;
 
 /// <summary>
-/// Transcendental functions, rounded as the control word says and never to its precision. Outside the range that the manual defines,
-/// an operand that has no result is the result itself, as on the hardware that the tests ran on. Source: Intel SDM vol. 1 §8.3.7 to §8.3.10; special values: vol. 2, the tables at F2XM1, FCOS, FPATAN, FPTAN, FSIN, FYL2X, FYL2XP1.
+/// Transcendental functions, rounded as the control word says and never to its precision. Outside the range that the
+/// manual defines, an operand that has no result is the result itself, as on the hardware that the tests ran on.
+/// Source: Intel SDM vol. 1 §8.3.7 to §8.3.10; special values: vol. 2, the tables at F2XM1, FCOS, FPATAN, FPTAN, FSIN,
+/// FYL2X, FYL2XP1.
 /// </summary>
 public static partial class X87
 {
@@ -24,7 +26,10 @@ public static partial class X87
         FinishAndPop(ref state, result, context);
     }
 
-    /// <summary>FYL2XP1: ST(1) × log2(ST(0) + 1), and a pop. Beyond the manual's range it goes on, but from −1 down ST(0) is the result.</summary>
+    /// <summary>
+    /// FYL2XP1: ST(1) × log2(ST(0) + 1), and a pop. Beyond the manual's range it goes on, but from −1 down ST(0) is the
+    /// result.
+    /// </summary>
     public static void LogarithmOfOnePlus(ref X87State state)
     {
         if (!HasOperandsToPop(ref state)) return;
@@ -60,7 +65,9 @@ public static partial class X87
         if (Finish(ref state, context)) state[0] = Float80.Pack(cosine);
     }
 
-    /// <summary>FSINCOS: ST(0) becomes the sine, then the cosine is pushed. C2 as in <see cref="Sine(ref X87State)"/>.</summary>
+    /// <summary>
+    /// FSINCOS: ST(0) becomes the sine, then the cosine is pushed. C2 as in <see cref="Sine(ref X87State)"/>.
+    /// </summary>
     public static void SineAndCosine(ref X87State state)
     {
         state.SetConditions(0, X87State.C2);
@@ -73,7 +80,9 @@ public static partial class X87
         Push(ref state, Float80.Pack(cosine));
     }
 
-    /// <summary>FPTAN: ST(0) becomes the tangent, then 1 is pushed (or the same NaN). C2 as in <see cref="Sine(ref X87State)"/>.</summary>
+    /// <summary>
+    /// FPTAN: ST(0) becomes the tangent, then 1 is pushed (or the same NaN). C2 as in <see cref="Sine(ref X87State)"/>.
+    /// </summary>
     public static void Tangent(ref X87State state)
     {
         state.SetConditions(0, X87State.C2);
@@ -153,13 +162,17 @@ public static partial class X87
     static Unpacked Cosine(in Unpacked angle, ref FloatContext context)
     {
         if (angle.IsZero) return Unpacked.FromInteger(1);
-        return IsPlainAngle(angle, ref context, out var special) ? Round(Transcendental.Cosine(angle), ref context) : special;
+        return IsPlainAngle(angle, ref context, out var special)
+            ? Round(Transcendental.Cosine(angle), ref context)
+            : special;
     }
 
     static Unpacked Tangent(in Unpacked angle, ref FloatContext context) =>
         IsPlainAngle(angle, ref context, out var special) ? Round(Transcendental.Tangent(angle), ref context) : special;
 
-    /// <summary>Whether there is something to compute; if not, zero gives zero, infinity is invalid, and a NaN stays.</summary>
+    /// <summary>
+    /// Whether there is something to compute; if not, zero gives zero, infinity is invalid, and a NaN stays.
+    /// </summary>
     static bool IsPlainAngle(in Unpacked angle, ref FloatContext context, out Unpacked special)
     {
         special = angle.IsZero ? angle
@@ -173,12 +186,15 @@ public static partial class X87
     static bool IsOne(in Unpacked value) =>
         value is { Class: FloatClass.Finite, Exponent: 0 } && value.Significand == UInt128.One << 127;
 
-    /// <summary>Rounds; hardware calls every result inexact, even 2^1 − 1 and the product with the logarithm of a power of two.</summary>
+    /// <summary>
+    /// Rounds; hardware calls every result inexact, even 2^1 − 1 and the product with the logarithm of a power of two.
+    /// </summary>
     static Unpacked Round(in Unpacked value, ref FloatContext context)
     {
         var rounded = FloatRounding.Round(value, FloatFormat.Extended, ref context);
         context.Raise(FloatExceptions.Inexact);
-        if (rounded.IsFinite && rounded.Exponent < FloatFormat.Extended.MinExponent) context.Raise(FloatExceptions.Underflow);
+        if (rounded.IsFinite && rounded.Exponent < FloatFormat.Extended.MinExponent)
+            context.Raise(FloatExceptions.Underflow);
         return rounded;
     }
 
