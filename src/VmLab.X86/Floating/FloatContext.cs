@@ -75,7 +75,4 @@ public struct FloatContext
     }
 
     internal void Raise(FloatExceptions exceptions) => Raised |= exceptions;
-
-    internal readonly FloatContext WithRounding(RoundingMode rounding) =>
-        this with { Control = Control & ~RoundingBits | (uint)rounding << RoundingShift };
 }

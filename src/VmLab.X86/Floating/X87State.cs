@@ -75,6 +75,8 @@ public struct X87State
     public readonly bool IsEmpty(int i) => (Tags >> (Top + i & 7) & 1) == 0;
 
     /// <summary>Notes an instruction's address and opcode, as each but the control instructions does.</summary>
+    /// <param name="opcode">Bits 2:0 of the first byte (D8 to DF) at 10:8, the ModRM byte at 7:0.</param>
+    /// <param name="offset">In real mode the linear address, for the images of that mode hold no selector.</param>
     public void RecordInstruction(ushort opcode, ushort selector, ulong offset)
     {
         Opcode = (ushort)(opcode & 0x7FF);

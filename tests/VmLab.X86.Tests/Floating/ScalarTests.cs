@@ -87,7 +87,7 @@ public sealed class ScalarTests
 
     static IEnumerable<Form> Forms() =>
     [
-        .. Arithmetic(), .. Comparisons(), .. Predicates(), .. Roundings(), .. Conversions(),
+        .. Arithmetic(), .. Packed(), .. Comparisons(), .. Predicates(), .. Roundings(), .. Conversions(),
     ];
 
     static IEnumerable<Form> Arithmetic() =>
@@ -106,6 +106,16 @@ public sealed class ScalarTests
         Single("MINSS", c => c.minss(xmm0, xmm1), (a, b, ref x) => Binary32.Min((uint)a, (uint)b, ref x)),
         Single("MAXSS", c => c.maxss(xmm0, xmm1), (a, b, ref x) => Binary32.Max((uint)a, (uint)b, ref x)),
         Single("SQRTSS", c => c.sqrtss(xmm0, xmm0), (a, _, ref x) => Binary32.SquareRoot((uint)a, ref x)),
+    ];
+
+    // Two elements and one context: an exception of one may keep those of the other away.
+    static IEnumerable<Form> Packed() =>
+    [
+        Packed("ADDPD", c => c.addpd(xmm0, xmm1), Binary64.Add),
+        Packed("SUBPD", c => c.subpd(xmm0, xmm1), Binary64.Subtract),
+        Packed("MULPD", c => c.mulpd(xmm0, xmm1), Binary64.Multiply),
+        Packed("DIVPD", c => c.divpd(xmm0, xmm1), Binary64.Divide),
+        Packed("MAXPD", c => c.maxpd(xmm0, xmm1), Binary64.Max),
     ];
 
     static IEnumerable<Form> Comparisons() =>
@@ -169,6 +179,20 @@ public sealed class ScalarTests
 
     static Form Double(string name, Action<Assembler> native, Compute ours) => new(name, true, false, native, ours);
     static Form Single(string name, Action<Assembler> native, Compute ours) => new(name, false, false, native, ours);
+
+    // The operands (a, b) and (b, a); the result is both elements, one xor the other.
+    static Form Packed(string name, Action<Assembler> native, Compute ours) => Double(
+        name,
+        c =>
+        {
+            c.movdqa(xmm2, xmm0);
+            c.punpcklqdq(xmm0, xmm1);
+            c.punpcklqdq(xmm1, xmm2);
+            native(c);
+            c.movhlps(xmm1, xmm0);
+            c.pxor(xmm0, xmm1);
+        },
+        (a, b, ref x) => ours(a, b, ref x) ^ ours(b, a, ref x));
 
     static Form Integer(string name, bool isDouble, Action<Assembler> native, Compute ours) =>
         new(name, isDouble, true, native, ours);
