@@ -10,6 +10,8 @@ sealed unsafe class BlockBuilder : IDisposable
     /// <summary>The longest block, in instructions; a page boundary or a branch may end it earlier.</summary>
     const int MaxInstructions = 48;
 
+    const int LongestInstruction = 15;
+
     // What CPUID does not announce decodes as it did before it was there: F3 0F BC is BSF, not TZCNT.
     const DecoderOptions Options = DecoderOptions.NoMPFX_0FBC | DecoderOptions.NoMPFX_0FBD | DecoderOptions.NoWbnoinvd;
 
@@ -98,7 +100,8 @@ sealed unsafe class BlockBuilder : IDisposable
         op->After = (ushort)behind;
         var form = new Form(instruction, op, code, _blockStart, mode, flagsAreDead);
         Handler handler = instruction.IsInvalid ? null : Find(form);
-        op->Run = handler == null ? &SystemOps.InvalidOpcode : handler;
+        bool isTooLong = instruction.IsInvalid && instruction.Length >= LongestInstruction;
+        op->Run = handler != null ? handler : isTooLong ? &SystemOps.TooLong : &SystemOps.InvalidOpcode;
     }
 
     Handler Find(in Form form)
