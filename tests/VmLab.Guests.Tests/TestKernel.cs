@@ -3,7 +3,8 @@ using System.IO.Compression;
 
 namespace VmLab.Guests.Tests;
 
-/// <summary>Small kernels made for a test: right in every field that a loader reads, and nothing but a pattern in it.</summary>
+/// <summary>Small kernels made for a test: right in every field that a loader reads, and nothing but a pattern in
+/// it.</summary>
 static class TestKernel
 {
     public const int LoadAddress = 0x20_0000, InitSize = 0x8_0000, SegmentSize = 3000, BssSize = 5000;
