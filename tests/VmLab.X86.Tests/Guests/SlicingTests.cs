@@ -9,7 +9,7 @@ namespace VmLab.X86.Tests.Guests;
 /// <summary>However a run is cut, it is the same run: random programs in one go, count by count, in slices, and with every cache dropped.</summary>
 public sealed unsafe class SlicingTests
 {
-    const int QuickPrograms = 120, SlowPrograms = 20_000;
+    const int QuickPrograms = 40, SlowPrograms = 2_000;
     const byte Irq = 0x40;
 
     public enum Cut { Whole, Single, Slices, DroppedCaches }
