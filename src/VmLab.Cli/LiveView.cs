@@ -5,9 +5,13 @@ using Spectre.Console;
 
 namespace VmLab.Cli;
 
-/// <summary>A line a machine at the foot of the terminal: guest time, speed, last console line. What the script prints goes above.</summary>
+/// <summary>
+/// A line a machine at the foot of the terminal: guest time, speed, last console line. What the script prints goes
+/// above.
+/// </summary>
 /// <remarks>
-/// The pump's thread takes a picture a few times a second, and another thread draws it: drawing never holds a lab up, and a lab that
+/// The pump's thread takes a picture a few times a second, and another thread draws it: drawing never holds a lab up,
+/// and a lab that
 /// takes less than half a second never loads the drawing code.
 /// </remarks>
 sealed class LiveView : IView

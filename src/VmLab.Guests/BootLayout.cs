@@ -1,6 +1,7 @@
 namespace VmLab.Guests;
 
-/// <summary>Where in guest memory the loaders put what they hand to a guest: the one file with such addresses, all below 1 MiB.</summary>
+/// <summary>Where in guest memory the loaders put what they hand to a guest: the one file with such addresses, all
+/// below 1 MiB.</summary>
 static class BootLayout
 {
     /// <summary>The descriptor table of <see cref="EntryTables"/>.</summary>

@@ -3,10 +3,12 @@ using VmLab.Guests.Store;
 
 namespace VmLab.Guests;
 
-/// <summary>Debian's own kernel, byte for byte as packaged, with busybox, the lab's init and the packages asked for in an initramfs.</summary>
+/// <summary>Debian's own kernel, byte for byte as packaged, with busybox, the lab's init and the packages asked for in
+/// an initramfs.</summary>
 /// <remarks>
-/// It comes up with a shell on ttyS0, which needs no login, and the lab's command channel on ttyS1. One value serves any number of
-/// machines: what differs comes by the kernel's command line (keys in the init script, Initramfs/Files/init).
+/// It comes up with a shell on ttyS0, which needs no login, and the lab's command channel on ttyS1. One value serves
+/// any number of machines: what differs comes by the kernel's command line (keys in the init script,
+/// Initramfs/Files/init).
 /// </remarks>
 public sealed record DebianGuest : IBootable
 {

@@ -3,7 +3,8 @@ using VmLab.Core;
 
 namespace VmLab.Guests;
 
-/// <summary>A 64-bit x86 ELF executable, as far as a boot loader reads it: segments to load, and where to enter.</summary>
+/// <summary>A 64-bit x86 ELF executable, as far as a boot loader reads it: segments to load, and where to
+/// enter.</summary>
 /// <remarks>Source: System V ABI, "Object Files", ELF header and program header; AMD64 supplement.</remarks>
 public sealed class ElfImage
 {
@@ -47,7 +48,8 @@ public sealed class ElfImage
     public static bool IsElf(ReadOnlySpan<byte> image) => image.StartsWith("\u007FELF"u8);
 
     /// <param name="name">How messages call the image.</param>
-    /// <exception cref="LabException">Not a 64-bit x86 executable, or truncated, or with segments out of bounds.</exception>
+    /// <exception cref="LabException">Not a 64-bit x86 executable, or truncated, or with segments out of
+    /// bounds.</exception>
     public static ElfImage Parse(byte[] image, string name)
     {
         if (!IsElf(image)) throw new LabException($"{name} is not an ELF file.");
@@ -59,7 +61,7 @@ public sealed class ElfImage
         int count = Word(image, ProgramHeaderCount);
         if (count > MostSegments || Word(image, ProgramHeaderSizeField) != ProgramHeaderSize)
             throw Damaged(name, "its program header table makes no sense");
-        if (table > (ulong)(image.Length - count * ProgramHeaderSize)) throw Damaged(name, "it ends before its program headers");
+        if (table > (ulong)image.Length || (ulong)(count * ProgramHeaderSize) > (ulong)image.Length - table) throw Damaged(name, "it ends before its program headers");
 
         var segments = new List<Segment>();
         for (int i = 0; i < count; i++)
@@ -71,7 +73,8 @@ public sealed class ElfImage
         return new ElfImage(image, Quad(image, Entry), segments);
     }
 
-    /// <summary>Writes every segment to its physical address. Memory past a segment's file bytes must be zero already.</summary>
+    /// <summary>Writes every segment to its physical address. Memory past a segment's file bytes must be zero
+    /// already.</summary>
     /// <exception cref="LabException">A segment lies outside RAM.</exception>
     public void Load(GuestMemory memory, string name)
     {

@@ -8,18 +8,22 @@ using VmLab.Guests.Store;
 
 namespace VmLab.Guests;
 
-/// <summary>Guests made of Debian packages: fetched once, checked, built, and kept in a folder for all labs of a user.</summary>
+/// <summary>Guests made of Debian packages: fetched once, checked, built, and kept in a folder for all labs of a
+/// user.</summary>
 /// <remarks>
-/// The folder holds <c>selections</c> (which packages a set of names came to), <c>packages</c> (.deb files as downloaded) and
-/// <c>guests</c> (kernel, initramfs; by a hash of all that went in). What a selection says stays, without network, until it is
-/// updated. Several processes may share the folder.
+/// The folder holds <c>selections</c> (which packages a set of names came to), <c>packages</c> (.deb files as
+/// downloaded) and
+/// <c>guests</c> (kernel, initramfs; by a hash of all that went in). What a selection says stays, without network,
+/// until it is updated. Several processes may share the folder.
 /// </remarks>
 /// <param name="folder">Where to keep everything; made when needed.</param>
 /// <param name="source">Where packages come from.</param>
 public sealed partial class GuestStore(string folder, IPackageSource source)
 {
-    /// <summary>What every Debian guest has besides its kernel and busybox: Debian's own /bin/sh, and tools for ext4.</summary>
-    /// <remarks>Busybox' shell runs its own applets before it looks for programs, and so would hide those that packages bring.</remarks>
+    /// <summary>What every Debian guest has besides its kernel and busybox: Debian's own /bin/sh, and tools for
+    /// ext4.</summary>
+    /// <remarks>Busybox' shell runs its own applets before it looks for programs, and so would hide those that packages
+    /// bring.</remarks>
     public static IReadOnlyList<string> DefaultPackages { get; } = ["dash", "e2fsprogs"];
 
     const string KernelMetapackage = "linux-image-cloud-amd64", Busybox = "busybox-static";
@@ -27,12 +31,15 @@ public sealed partial class GuestStore(string folder, IPackageSource source)
 
     static readonly JsonSerializerOptions s_json = new()
     {
-        WriteIndented = true, RespectNullableAnnotations = true, RespectRequiredConstructorParameters = true,
+        WriteIndented = true,
+        RespectNullableAnnotations = true,
+        RespectRequiredConstructorParameters = true,
     };
 
     public string Folder => folder;
 
-    /// <summary>The user's own store: VMLAB_CACHE, or vmlab in the user's cache folder; packages come through apt.</summary>
+    /// <summary>The user's own store: VMLAB_CACHE, or vmlab in the user's cache folder; packages come through
+    /// apt.</summary>
     public static GuestStore OfUser() => new(DefaultFolder(), new AptSource());
 
     /// <summary>The guest of a set of packages: from the folder, or else fetched and built.</summary>
@@ -97,7 +104,8 @@ public sealed partial class GuestStore(string folder, IPackageSource source)
         return selection;
     }
 
-    /// <summary>The package that Debian's metapackage for cloud machines depends on, and what it keeps apart from it.</summary>
+    /// <summary>The package that Debian's metapackage for cloud machines depends on, and what it keeps apart from
+    /// it.</summary>
     async Task<IReadOnlyList<PackageRecord>> FindKernelAsync(CancellationToken cancellation)
     {
         var found = new List<PackageRecord>();

@@ -7,8 +7,8 @@ namespace VmLab.Guests;
 
 /// <summary>A Linux kernel with an optional initramfs and a command line, by the 64-bit Linux boot protocol.</summary>
 /// <remarks>
-/// The kernel is a bzImage (vmlinuz) as distributions package it, or a bare vmlinux. Unpacked on the host it runs where it was linked:
-/// no KASLR. The kernel's random numbers start from the machine's seed.
+/// The kernel is a bzImage (vmlinuz) as distributions package it, or a bare vmlinux. Unpacked on the host it runs where
+/// it was linked: no KASLR. The kernel's random numbers start from the machine's seed.
 /// Source: Linux, Documentation/x86/boot.rst, "64-bit Boot Protocol".
 /// </remarks>
 public sealed class LinuxGuest : IBootable

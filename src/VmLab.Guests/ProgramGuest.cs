@@ -3,10 +3,12 @@ using VmLab.Core;
 
 namespace VmLab.Guests;
 
-/// <summary>A bare-metal program, written in place with Iced's assembler or given as machine code: the guest that needs no download.</summary>
+/// <summary>A bare-metal program, written in place with Iced's assembler or given as machine code: the guest that needs
+/// no download.</summary>
 /// <remarks>
-/// It starts at <see cref="LoadAddress"/> with interrupts off, flat segments and a stack below <see cref="StackTop"/>; in 64-bit mode the
-/// first 4 GiB are mapped as they are. There is no IDT: an exception is a triple fault until the program loads one.
+/// It starts at <see cref="LoadAddress"/> with interrupts off, flat segments and a stack below <see cref="StackTop"/>;
+/// in 64-bit mode the first 4 GiB are mapped as they are. There is no IDT: an exception is a triple fault until the
+/// program loads one.
 /// </remarks>
 public sealed class ProgramGuest : IBootable
 {

@@ -7,9 +7,13 @@ using VmLab.Running;
 
 namespace VmLab;
 
-/// <summary>A fleet running. It advances only while its script awaits one of its operations, and every run of a seed is the same.</summary>
+/// <summary>
+/// A fleet running. It advances only while its script awaits one of its operations, and every run of a seed is the
+/// same.
+/// </summary>
 /// <remarks>
-/// Machines run side by side in quanta that depend on the fleet alone; what they sent, and how they stopped, reaches the script at
+/// Machines run side by side in quanta that depend on the fleet alone; what they sent, and how they stopped, reaches
+/// the script at
 /// a quantum's end, in the order (time, machine, sequence). A lab belongs to the pump that it was started on.
 /// </remarks>
 public sealed class Lab : IAsyncDisposable
@@ -69,12 +73,14 @@ public sealed class Lab : IAsyncDisposable
 
     /// <exception cref="LabException">No machine of this lab has that name.</exception>
     public Vm this[string name] => _machines.Find(machine => machine.Name == name)
-        ?? throw new LabException($"Lab \"{Fleet.Name}\" has no machine \"{name}\"; it has {string.Join(", ", _machines.Select(vm => vm.Name))}.");
+        ?? throw new LabException(
+            $"Lab \"{Fleet.Name}\" has no machine \"{name}\"; it has {string.Join(", ", _machines.Select(vm => vm.Name))}.");
 
     public Vm this[VmRef vm] => this[vm.Name];
 
     /// <summary>Runs a script on a new lab, and closes the lab after it.</summary>
-    /// <remarks>Where the calling code has no pump, the calling thread runs the script to its end before this returns.</remarks>
+    /// <remarks>Where the calling code has no pump, the calling thread runs the script to its end before this
+    /// returns.</remarks>
     /// <param name="options">Those of the pump, or of the environment, where it is <see langword="null"/>.</param>
     public static Task RunAsync(Fleet fleet, Func<Lab, Task> script, LabOptions? options = null)
     {
@@ -97,7 +103,8 @@ public sealed class Lab : IAsyncDisposable
     }
 
     /// <summary>Powers a fleet on and returns the lab, which the caller closes: for fixtures and for the REPL.</summary>
-    /// <exception cref="LabException">The fleet has no machine, will not fit, or a guest is damaged; or the calling code has no pump.</exception>
+    /// <exception cref="LabException">The fleet has no machine, will not fit, or a guest is damaged; or the calling
+    /// code has no pump.</exception>
     public static Task<Lab> StartAsync(Fleet fleet, LabOptions? options = null) =>
         StartAsync(fleet, options, PcMachine.PowerOn);
 
@@ -195,7 +202,9 @@ public sealed class Lab : IAsyncDisposable
         return cancellation.CanBeCanceled ? Cancellable(wait, cancellation) : wait.Task;
     }
 
-    /// <summary>Runs every machine to the end of the quantum, or to the nearest end of a wait, and settles what came of it.</summary>
+    /// <summary>
+    /// Runs every machine to the end of the quantum, or to the nearest end of a wait, and settles what came of it.
+    /// </summary>
     internal void Advance()
     {
         if (_options.Stop.IsCancellationRequested)
@@ -278,8 +287,10 @@ public sealed class Lab : IAsyncDisposable
         var prepared = new Dictionary<Guest, IBootable>();
         foreach (MachineSpec spec in Fleet.Machines)
         {
-            Guest guest = spec.Guest ?? throw new LabException($"Machine \"{spec.Name}\" has nothing to boot: say .Boot(Guest...).");
-            if (!prepared.TryGetValue(guest, out IBootable? bootable)) prepared[guest] = bootable = await guest.PrepareAsync(new Preparation(this), _options.Stop);
+            Guest guest = spec.Guest
+                ?? throw new LabException($"Machine \"{spec.Name}\" has nothing to boot: say .Boot(Guest...).");
+            if (!prepared.TryGetValue(guest, out IBootable? bootable))
+                prepared[guest] = bootable = await guest.PrepareAsync(new Preparation(this), _options.Stop);
             _machines.Add(new Vm(this, spec, _machines.Count, bootable, config => build(config, _pool)));
         }
     }
@@ -339,7 +350,9 @@ public sealed class Lab : IAsyncDisposable
     string ReportOf(IReadOnlyList<Vm> machines)
     {
         var report = new StringBuilder();
-        report.Append(CultureInfo.InvariantCulture, $"Lab \"{Fleet.Name}\", seed {Seed}, stood at {Now.TotalSeconds:0.000000} s of guest time.");
+        report.Append(
+            CultureInfo.InvariantCulture,
+            $"Lab \"{Fleet.Name}\", seed {Seed}, stood at {Now.TotalSeconds:0.000000} s of guest time.");
         foreach (Vm machine in machines)
         {
             IReadOnlyList<string> lines = machine.Console.Tail(ReportedLines);

@@ -4,8 +4,10 @@ namespace VmLab;
 
 /// <summary>The one thread that a script and its labs share: it runs continuations in order, and labs in between.</summary>
 /// <remarks>
-/// A lab advances only while one of its operations is awaited, and only here, so a script never sees a machine move under it.
-/// <see cref="Lab.RunAsync"/>, <c>[LabTest]</c> and the <c>vmlab</c> tool each bring a pump; others use <see cref="Run(Func{Task}, LabOptions?)"/>.
+/// A lab advances only while one of its operations is awaited, and only here, so a script never sees a machine move
+/// under it.
+/// <see cref="Lab.RunAsync"/>, <c>[LabTest]</c> and the <c>vmlab</c> tool each bring a pump; others use
+/// <see cref="Run(Func{Task}, LabOptions?)"/>.
 /// </remarks>
 public sealed class Pump : SynchronizationContext
 {
@@ -44,7 +46,9 @@ public sealed class Pump : SynchronizationContext
         }
     }
 
-    /// <summary>Opens a pump for the calling thread, to drive several scripts one after another; close it afterwards.</summary>
+    /// <summary>
+    /// Opens a pump for the calling thread, to drive several scripts one after another; close it afterwards.
+    /// </summary>
     /// <exception cref="LabException">The calling code runs on a pump already.</exception>
     public static Pump Open(LabOptions? options = null)
     {

@@ -7,8 +7,10 @@ using VmLab.Running;
 namespace VmLab.Tests;
 
 /// <summary>A guest that does what a test says, when it says; it boots no processor.</summary>
-sealed record ScriptedGuest(Action<ScriptedMachine> Script) : Guest, IBootable
+sealed record ScriptedGuest(Action<ScriptedMachine> Script, Readiness? When = null) : Guest, IBootable
 {
+    public override Readiness Readiness => When ?? Readiness.PoweredOn;
+
     public override Task<IBootable> PrepareAsync(IProgress<string> progress, CancellationToken cancellation) =>
         Task.FromResult<IBootable>(this);
 
@@ -36,8 +38,11 @@ sealed class ScriptedMachine : IMachine
     public MachineStatus Status { get; private set; }
     public ulong Retired => Now;
     public ExitCounters Exits { get; } = new();
+    public ulong Rip => Now;
+    public ulong Rflags => 2;
     public StringBuilder Typed { get; } = new();
     public Action<string> OnTyped { get; set; } = _ => { };
+    public Action<byte[]> OnAsked { get; set; } = _ => { };
     public int Thread { get; private set; }
     public byte[] Memory { get; } = new byte[64];
 
@@ -72,7 +77,13 @@ sealed class ScriptedMachine : IMachine
         OnTyped(text);
     }
 
-    public void SendToChannel(ReadOnlySpan<byte> bytes) => _history.Add(Now).Add(bytes);
+    public ulong Register(int number) => (ulong)number;
+
+    public void SendToChannel(ReadOnlySpan<byte> bytes)
+    {
+        _history.Add(Now).Add(bytes);
+        OnAsked(bytes.ToArray());
+    }
 
     public void ReadMemory(ulong physical, Span<byte> bytes) => Memory.AsSpan((int)physical, bytes.Length).CopyTo(bytes);
 

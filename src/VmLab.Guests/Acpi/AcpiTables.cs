@@ -4,15 +4,17 @@ using VmLab.Core;
 
 namespace VmLab.Guests.Acpi;
 
-/// <summary>The ACPI tables of a PC: RSDP, RSDT, XSDT, FADT, FACS, DSDT, MADT, HPET, and MCFG where there is PCI Express.</summary>
+/// <summary>The ACPI tables of a PC: RSDP, RSDT, XSDT, FADT, FACS, DSDT, MADT, HPET, and MCFG where there is PCI
+/// Express.</summary>
 /// <remarks>
-/// Fixed hardware, ACPI mode from the start: no SMI, no general-purpose events, no embedded controller, no processor states. Announced as
-/// absent: VGA, keyboard controller. The power button is a fixed feature.
+/// Fixed hardware, ACPI mode from the start: no SMI, no general-purpose events, no embedded controller, no processor
+/// states. Announced as absent: VGA, keyboard controller. The power button is a fixed feature.
 /// Source: ACPI 6.4, §5.2; IA-PC HPET 1.0a, §3.2.4; PCI Firmware Specification 3.2, §4.1.2 (MCFG).
 /// </remarks>
 public static class AcpiTables
 {
-    /// <summary>What the guest writes as sleep type, with sleep enable, to PM1 control in order to switch the machine off.</summary>
+    /// <summary>What the guest writes as sleep type, with sleep enable, to PM1 control in order to switch the machine
+    /// off.</summary>
     public const byte SoftOffType = 5;
 
     /// <summary>Bytes of the PCI Express configuration window: 256 buses of 1 MiB.</summary>
@@ -22,7 +24,8 @@ public static class AcpiTables
     const byte PortSpace = 1, MemorySpace = 0;
     const byte ByteAccess = 1, WordAccess = 2, DWordAccess = 3;
 
-    // FADT: legacy devices, no VGA, no ASPM; WBINVD, C1, no sleep button, no RTC in fixed registers, 32-bit timer, reset register.
+    // FADT: legacy devices, no VGA, no ASPM; WBINVD, C1, no sleep button, no RTC in fixed registers, 32-bit timer,
+    // reset register.
     const ushort BootArchitecture = 1 << 0 | 1 << 2 | 1 << 4;
     const uint Features = 1 << 0 | 1 << 2 | 1 << 5 | 1 << 6 | 1 << 8 | 1 << 10;
 
@@ -33,7 +36,8 @@ public static class AcpiTables
         return address;
     }
 
-    /// <summary>Builds the tables to lie at <paramref name="address"/>, a multiple of 64 below 4 GiB; the RSDP comes first.</summary>
+    /// <summary>Builds the tables to lie at <paramref name="address"/>, a multiple of 64 below 4 GiB; the RSDP comes
+    /// first.</summary>
     public static byte[] Build(ulong address, PcHardware hardware)
     {
         var image = new MemoryStream();

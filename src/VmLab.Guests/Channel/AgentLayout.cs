@@ -1,7 +1,8 @@
 namespace VmLab.Guests.Channel;
 
 /// <summary>Where the agent's code and variables lie in its process, and the numbers it shares with Linux.</summary>
-/// <remarks>Source: Linux, arch/x86/entry/syscalls/syscall_64.tbl; include/uapi/asm-generic/{fcntl,poll,signal,termbits,ioctls}.h.</remarks>
+/// <remarks>Source: Linux, arch/x86/entry/syscalls/syscall_64.tbl;
+/// include/uapi/asm-generic/{fcntl,poll,signal,termbits,ioctls}.h.</remarks>
 static class AgentLayout
 {
     public const ulong CodeBase = 0x40_0000, DataBase = 0x60_0000;
@@ -36,7 +37,8 @@ static class AgentLayout
     public const int JobSize = 32, JobState = 0, JobId = 4, JobProcess = 8, JobFile = 12, JobCount = 16;
     public const int Free = 0, Command = 1, Lingering = 2, Reading = 3, Writing = 4;
 
-    // struct pollfd. The first two wait for the line and for signals; then each job has two: standard output or file, standard error.
+    // struct pollfd. The first two wait for the line and for signals; then each job has two: standard output or file,
+    // standard error.
     public const int PollSize = 8, PollEvents = 4, PollRevents = 6, FirstJobPoll = 2, PollCount = FirstJobPoll + 2 * MostJobs;
     public const short PollIn = 1;
 

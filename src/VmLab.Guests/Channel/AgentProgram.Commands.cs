@@ -7,8 +7,8 @@ namespace VmLab.Guests.Channel;
 // The agent's requests, and the commands among them: started, listened to, reaped.
 sealed partial class AgentProgram
 {
-    // How often a pipe is read after its command's end: more than twice what a pipe holds, so that nothing the command wrote is
-    // lost, and no process that it left behind can keep the agent here.
+    // How often a pipe is read after its command's end: more than twice what a pipe holds, so that nothing the command
+    // wrote is lost, and no process that it left behind can keep the agent here.
     const int LastReads = 40;
 
     // In requests: r12d id, r13d argument, r14d length of the payload; rbx and rbp what _findJob and _newJob found.
@@ -76,7 +76,8 @@ sealed partial class AgentProgram
         a.ret();
     }
 
-    // rbx: job; rbp: the first of its polls; r12: the one to serve. Reads once, and sends what came; r14d becomes the result of the read.
+    // rbx: job; rbp: the first of its polls; r12: the one to serve. Reads once, and sends what came; r14d becomes the
+    // result of the read.
     void WritePump()
     {
         Label some = a.CreateLabel(), nothing = a.CreateLabel(), close = a.CreateLabel(), notFile = a.CreateLabel(),

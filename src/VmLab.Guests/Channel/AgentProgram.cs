@@ -6,11 +6,11 @@ namespace VmLab.Guests.Channel;
 
 /// <summary>Assembles the agent: the small static Linux program that serves the command channel in the guest.</summary>
 /// <remarks>
-/// One process, one loop around poll, no library: a command costs the guest one fork and one exec, and no shell touches what it
-/// writes. It speaks the frames of <see cref="ChannelFrame"/> on its standard input and output, which init makes the second serial
-/// port, and runs as it is on any x86-64 Linux. Arguments of routines are in the comment before each; rbx, rbp and r12 to r15 keep
-/// their values over calls, unless a comment says otherwise. A result is in eax, and negative for an error, as Linux has it.
-/// Source: System V ABI, AMD64 supplement, §3.2 and §A.2.
+/// One process, one loop around poll, no library: a command costs the guest one fork and one exec, and no shell touches
+/// what it writes. It speaks the frames of <see cref="ChannelFrame"/> on its standard input and output, which init
+/// makes the second serial port, and runs as it is on any x86-64 Linux. Arguments of routines are in the comment before
+/// each; rbx, rbp and r12 to r15 keep their values over calls, unless a comment says otherwise. A result is in eax, and
+/// negative for an error, as Linux has it. Source: System V ABI, AMD64 supplement, §3.2 and §A.2.
 /// </remarks>
 /// <param name="a">What it is written with.</param>
 sealed partial class AgentProgram(Assembler a)

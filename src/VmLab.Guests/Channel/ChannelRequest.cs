@@ -6,11 +6,13 @@ namespace VmLab.Guests.Channel;
 /// <summary>What the lab asks of the agent in a guest, as bytes for the guest's second serial port.</summary>
 /// <remarks>
 /// Ids are the caller's; each is in use until its Exited, Stored, FileEnd or Failed comes back. The agent serves
-/// <see cref="MostAtOnce"/> at a time. Bytes beyond what the guest has taken must wait: see <see cref="ChannelOutbox"/>.
+/// <see cref="MostAtOnce"/> at a time. Bytes beyond what the guest has taken must wait: see
+/// <see cref="ChannelOutbox"/>.
 /// </remarks>
 public static class ChannelRequest
 {
-    /// <summary>Commands and files under way at once, commands that ended but left something running counted in.</summary>
+    /// <summary>Commands and files under way at once, commands that ended but left something running counted
+    /// in.</summary>
     public const int MostAtOnce = 32;
 
     /// <summary>Longest command or path, in bytes of UTF-8.</summary>

@@ -14,7 +14,8 @@ static class ElfHeaders
     const uint Load = 1, GnuStack = 0x6474_E551;
     const uint Executable = 1, Writable = 2, Readable = 4;
 
-    /// <param name="code">Its first byte is the entry point, at <paramref name="codeBase"/> + <see cref="Size"/>.</param>
+    /// <param name="code">Its first byte is the entry point, at <paramref name="codeBase"/> +
+    /// <see cref="Size"/>.</param>
     /// <param name="dataSize">Bytes of zeroed memory at <paramref name="dataBase"/>.</param>
     public static byte[] Wrap(ReadOnlySpan<byte> code, ulong codeBase, ulong dataBase, ulong dataSize)
     {

@@ -8,8 +8,9 @@ namespace VmLab.Guests.Compression;
 
 /// <summary>Unpacks whole byte arrays in the formats that kernels and Debian packages come in.</summary>
 /// <remarks>
-/// A truncated gzip file unpacks to what there is of it; the others are refused. Recognised by their magic numbers: LZ4 in the legacy format, XZ, Zstandard, gzip.
-/// Source: RFC 1952; RFC 8878; lz4, doc/lz4_Frame_format.md, "Legacy frame"; for XZ see <see cref="Xz"/>.
+/// A truncated gzip file unpacks to what there is of it; the others are refused. Recognised by their magic numbers: LZ4
+/// in the legacy format, XZ, Zstandard, gzip. Source: RFC 1952; RFC 8878; lz4, doc/lz4_Frame_format.md, "Legacy frame";
+/// for XZ see <see cref="Xz"/>.
 /// </remarks>
 static class Unpacker
 {

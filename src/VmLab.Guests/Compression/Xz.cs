@@ -7,9 +7,9 @@ namespace VmLab.Guests.Compression;
 
 /// <summary>Decodes whole .xz files, the x86 branch filter included, and verifies their checks.</summary>
 /// <remarks>
-/// SharpCompress decodes LZMA2; the container and the branch filter are read here, because its own filter goes wrong at buffer
-/// boundaries. Known filters: LZMA2, alone or after x86 BCJ. Checks of other kinds than none, CRC32, CRC64 and SHA-256 are refused.
-/// Source: "The .xz File Format" 1.2.1, §2 and §3.
+/// SharpCompress decodes LZMA2; the container and the branch filter are read here, because its own filter goes wrong at
+/// buffer boundaries. Known filters: LZMA2, alone or after x86 BCJ. Checks of other kinds than none, CRC32, CRC64 and
+/// SHA-256 are refused. Source: "The .xz File Format" 1.2.1, §2 and §3.
 /// </remarks>
 static class Xz
 {
@@ -76,7 +76,8 @@ static class Xz
         return bytes;
     }
 
-    // Walks the chunk headers up to the end marker: control byte, unpacked size less one, packed size less one, properties.
+    // Walks the chunk headers up to the end marker: control byte, unpacked size less one, packed size less one,
+    // properties.
     static (int Packed, int Unpacked) MeasureLzma2(ReadOnlySpan<byte> stream)
     {
         var input = new Cursor(stream);

@@ -5,8 +5,8 @@ namespace VmLab.Guests.Initramfs;
 
 /// <summary>Reads from a busybox binary what it can do, without running it.</summary>
 /// <remarks>
-/// Busybox holds the names of its applets as zero-terminated strings, sorted, one after the other, and ended by an empty one; the
-/// first two are those of the test command. Source: BusyBox, applets/applet_tables.c.
+/// Busybox holds the names of its applets as zero-terminated strings, sorted, one after the other, and ended by an
+/// empty one; the first two are those of the test command. Source: BusyBox, applets/applet_tables.c.
 /// </remarks>
 static class BusyboxApplets
 {

@@ -5,7 +5,8 @@ namespace VmLab.Guests.Initramfs;
 
 /// <summary>Writes the archive format of initramfs: cpio, "newc".</summary>
 /// <remarks>
-/// Equal entries give equal bytes: numbered inodes, no times, owner root. Source: Linux, Documentation/driver-api/early-userspace/buffer-format.rst.
+/// Equal entries give equal bytes: numbered inodes, no times, owner root. Source: Linux,
+/// Documentation/driver-api/early-userspace/buffer-format.rst.
 /// </remarks>
 sealed class CpioArchive
 {

@@ -4,7 +4,8 @@ using VmLab.Guests.Channel;
 
 namespace VmLab.Guests.Initramfs;
 
-/// <summary>The root of a Debian guest: directories, init, busybox with its applets, kernel modules, and what packages install.</summary>
+/// <summary>The root of a Debian guest: directories, init, busybox with its applets, kernel modules, and what packages
+/// install.</summary>
 static class GuestRoot
 {
     /// <summary>The modules that go in, with what they need.</summary>
@@ -52,9 +53,11 @@ static class GuestRoot
                 root.AddLink("usr/bin/" + applet, "busybox");
     }
 
-    /// <summary>Adds the wanted modules that there are, with what they need, and the list that modprobe reads.</summary>
+    /// <summary>Adds the wanted modules that there are, with what they need, and the list that modprobe
+    /// reads.</summary>
     /// <param name="release">As <c>uname -r</c> says it.</param>
-    /// <param name="available">Yields a module by its name, or <see langword="null"/>: then it is taken to be built in.</param>
+    /// <param name="available">Yields a module by its name, or <see langword="null"/>: then it is taken to be built
+    /// in.</param>
     public static void AddModules(RootTree root, string release, IEnumerable<string> wanted, Func<string, KernelModule?> available)
     {
         var needed = new SortedDictionary<string, IReadOnlyList<KernelModule>>(StringComparer.Ordinal);
@@ -89,7 +92,8 @@ static class GuestRoot
         return order;
     }
 
-    /// <summary>Everything in a guest that is the lab's own: what a guest's identity depends on besides packages.</summary>
+    /// <summary>Everything in a guest that is the lab's own: what a guest's identity depends on besides
+    /// packages.</summary>
     public static byte[] OwnFiles() =>
         [.. s_ownFiles.SelectMany(Resource), .. AgentProgram.Build(), .. Encoding.UTF8.GetBytes(string.Join(' ', Modules))];
 

@@ -6,7 +6,8 @@ namespace VmLab.Guests.Initramfs;
 
 /// <summary>A loadable module of the kernel, as far as it tells what it needs.</summary>
 /// <param name="Path">Relative to the directory of the kernel's modules, and unpacked: it ends in ".ko".</param>
-/// <remarks>Source: System V ABI, "Object Files", section headers; Linux, include/linux/moduleparam.h (.modinfo).</remarks>
+/// <remarks>Source: System V ABI, "Object Files", section headers; Linux, include/linux/moduleparam.h
+/// (.modinfo).</remarks>
 sealed record KernelModule(string Path, byte[] Content)
 {
     const int SectionTable = 40, SectionHeaderSize = 58, SectionCount = 60, NameSection = 62, HeaderSize = 64;

@@ -4,8 +4,9 @@ namespace VmLab.Guests.Initramfs;
 
 /// <summary>The files of a guest's root, by path, to become an initramfs.</summary>
 /// <remarks>
-/// /bin, /sbin, /lib and /lib64 are links into /usr, as on an installed Debian; what packages put there lands behind the links, whether
-/// they were built for merged directories or not. Later files replace earlier ones. Everything belongs to root.
+/// /bin, /sbin, /lib and /lib64 are links into /usr, as on an installed Debian; what packages put there lands behind
+/// the links, whether they were built for merged directories or not. Later files replace earlier ones. Everything
+/// belongs to root.
 /// </remarks>
 sealed class RootTree
 {
@@ -36,7 +37,8 @@ sealed class RootTree
     public void AddDevice(string path, uint permissions, uint major, uint minor) =>
         Add(path, new Node(CharacterDevice | permissions, [], major, minor));
 
-    /// <summary>Adds a directory with its parents; one that is there keeps what is in it, and takes the permissions.</summary>
+    /// <summary>Adds a directory with its parents; one that is there keeps what is in it, and takes the
+    /// permissions.</summary>
     public void AddDirectory(string path, uint permissions = 0x1ED)
     {
         string normal = Normalise(path);

@@ -4,7 +4,8 @@ using VmLab.Core;
 namespace VmLab.Guests.Linux;
 
 /// <summary>The page through which a boot loader speaks to Linux: boot_params, the "zero page".</summary>
-/// <remarks>Source: Linux, Documentation/x86/zero-page.rst and boot.rst; arch/x86/include/uapi/asm/bootparam.h.</remarks>
+/// <remarks>Source: Linux, Documentation/x86/zero-page.rst and boot.rst;
+/// arch/x86/include/uapi/asm/bootparam.h.</remarks>
 sealed class BootParameters
 {
     /// <summary>How firmware calls a range of addresses.</summary>

@@ -3,8 +3,10 @@ using VmLab.Core;
 
 namespace VmLab.Guests.Linux;
 
-/// <summary>A Linux kernel as distributions package it: real-mode setup sectors, a decompressor, and the compressed kernel.</summary>
-/// <remarks>Source: Linux, Documentation/x86/boot.rst, "The Real-Mode Kernel Header" and "64-bit boot protocol".</remarks>
+/// <summary>A Linux kernel as distributions package it: real-mode setup sectors, a decompressor, and the compressed
+/// kernel.</summary>
+/// <remarks>Source: Linux, Documentation/x86/boot.rst, "The Real-Mode Kernel Header" and "64-bit boot
+/// protocol".</remarks>
 sealed class BzImage
 {
     /// <summary>Where the setup header lies, in the file and in boot_params alike.</summary>
@@ -33,7 +35,8 @@ sealed class BzImage
     /// <summary>The setup header, to be copied to boot_params at <see cref="HeaderStart"/>.</summary>
     public ReadOnlySpan<byte> Header => _image.AsSpan(HeaderStart..(Magic + _image[JumpLength]));
 
-    /// <summary>What is loaded and entered for decompression in the guest: everything after the setup sectors.</summary>
+    /// <summary>What is loaded and entered for decompression in the guest: everything after the setup
+    /// sectors.</summary>
     public ReadOnlySpan<byte> ProtectedModeKernel => _image.AsSpan(_kernelStart);
 
     /// <summary>The compressed kernel.</summary>
@@ -52,12 +55,14 @@ sealed class BzImage
     /// <summary>Longest command line in bytes, its terminating zero not counted.</summary>
     public uint LongestCommandLine => Long(_image, CommandLineSize);
 
-    /// <summary>Whether the file starts as a bzImage does: anything else is no kernel of this kind, whole or damaged.</summary>
+    /// <summary>Whether the file starts as a bzImage does: anything else is no kernel of this kind, whole or
+    /// damaged.</summary>
     public static bool IsBzImage(ReadOnlySpan<byte> image) =>
         image.Length >= Magic + 4 && Word(image, BootFlag) == BootFlagValue && image.Slice(Magic, 4).SequenceEqual("HdrS"u8);
 
     /// <param name="name">How messages call the image: its path, or what the user named it.</param>
-    /// <exception cref="LabException">The image is truncated, too old, not for 64-bit PCs, or contradicts itself.</exception>
+    /// <exception cref="LabException">The image is truncated, too old, not for 64-bit PCs, or contradicts
+    /// itself.</exception>
     public static BzImage Parse(byte[] image, string name)
     {
         if (!IsBzImage(image))

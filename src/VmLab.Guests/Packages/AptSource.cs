@@ -5,7 +5,8 @@ using VmLab.Core;
 namespace VmLab.Guests.Packages;
 
 /// <summary>Debian's archive, as the host's apt knows it.</summary>
-/// <remarks>Runs apt-cache and apt-get; only <c>apt-get update</c>, where the lists are empty or stale, needs root.</remarks>
+/// <remarks>Runs apt-cache and apt-get; only <c>apt-get update</c>, where the lists are empty or stale, needs
+/// root.</remarks>
 public sealed class AptSource : IPackageSource
 {
     // By how much Debian itself counts on a package: of several that provide the same, the one it installs.

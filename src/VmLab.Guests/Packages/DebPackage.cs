@@ -16,7 +16,8 @@ enum PackagedKind { Directory, File, SymbolicLink, HardLink }
 sealed record PackagedFile(string Path, PackagedKind Kind, uint Mode, byte[] Content, string Target);
 
 /// <summary>A Debian binary package (.deb): an ar archive of a control archive and a data archive.</summary>
-/// <remarks>Source: Debian, deb(5), deb-control(5); ar format as in System V, with names of up to 16 characters.</remarks>
+/// <remarks>Source: Debian, deb(5), deb-control(5); ar format as in System V, with names of up to 16
+/// characters.</remarks>
 sealed class DebPackage
 {
     const int MemberHeaderSize = 60, NameSize = 16, SizeOffset = 48, SizeSize = 10, EndOffset = 58;
@@ -63,7 +64,8 @@ sealed class DebPackage
         throw Damaged(_name);
     }
 
-    /// <summary>What the package installs, in its own order. Devices and the like, which no package needs, are left out.</summary>
+    /// <summary>What the package installs, in its own order. Devices and the like, which no package needs, are left
+    /// out.</summary>
     /// <exception cref="LabException">The package is damaged.</exception>
     public IEnumerable<PackagedFile> Files() => ReadTar("data.tar");
 

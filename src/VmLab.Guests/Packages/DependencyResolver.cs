@@ -2,10 +2,11 @@ using VmLab.Core;
 
 namespace VmLab.Guests.Packages;
 
-/// <summary>Finds all that named packages need, to be unpacked into a root that no package manager looks after.</summary>
+/// <summary>Finds all that named packages need, to be unpacked into a root that no package manager looks
+/// after.</summary>
 /// <remarks>
-/// Depends and Pre-Depends, transitively; of alternatives one that is there already, or else the first that exists. Left out is what
-/// only installation scripts need, since none is run.
+/// Depends and Pre-Depends, transitively; of alternatives one that is there already, or else the first that exists.
+/// Left out is what only installation scripts need, since none is run.
 /// </remarks>
 static class DependencyResolver
 {

@@ -3,7 +3,8 @@ using System.Globalization;
 namespace VmLab.Guests.Packages;
 
 /// <summary>What an archive's index says of one package.</summary>
-/// <param name="Depends">All that must be there too: one element a requirement, each a list of alternatives by name.</param>
+/// <param name="Depends">All that must be there too: one element a requirement, each a list of alternatives by
+/// name.</param>
 /// <param name="Sha256">Checksum of the .deb, in lower-case hexadecimal digits.</param>
 /// <param name="Size">Bytes of the .deb.</param>
 public sealed record PackageRecord(
@@ -25,8 +26,10 @@ public sealed record PackageRecord(
         return new(name, version, architecture, ParseDepends(depends), checksum, size);
     }
 
-    /// <summary>Reads a relation such as <c>libc6 (>= 2.34), default-mta | mail-transport-agent</c>; versions are not looked at.</summary>
-    /// <remarks>One archive holds one version of each package, which fits the others. Source: Debian Policy §7.1.</remarks>
+    /// <summary>Reads a relation such as <c>libc6 (>= 2.34), default-mta | mail-transport-agent</c>; versions are not
+    /// looked at.</summary>
+    /// <remarks>One archive holds one version of each package, which fits the others. Source: Debian Policy
+    /// §7.1.</remarks>
     public static IReadOnlyList<IReadOnlyList<string>> ParseDepends(string relation) =>
     [
         .. from requirement in relation.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries)

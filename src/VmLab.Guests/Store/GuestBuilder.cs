@@ -12,7 +12,8 @@ static class GuestBuilder
 {
     const string KernelPrefix = "boot/vmlinuz-", ModulesFolder = "lib/modules/";
 
-    // Of no use in a guest without pagers, translations, foreign character sets, service or package manager, and copied at every boot.
+    // Of no use in a guest without pagers, translations, foreign character sets, service or package manager, and copied
+    // at every boot.
     static readonly string[] s_leftOut =
     [
         "usr/share/doc/", "usr/share/man/", "usr/share/info/", "usr/share/locale/", "usr/share/lintian/", "usr/share/bug/",
@@ -73,7 +74,8 @@ static class GuestBuilder
                 case PackagedKind.Directory: root.AddDirectory(file.Path, file.Mode); break;
                 case PackagedKind.SymbolicLink: root.AddLink(file.Path, file.Target); break;
                 case PackagedKind.File: root.AddFile(file.Path, file.Mode, contents[file.Path] = file.Content); break;
-                // A hard link becomes a second copy: an initramfs is unpacked into memory either way, and packages hardly have any.
+                // A hard link becomes a second copy: an initramfs is unpacked into memory either way, and packages
+                // hardly have any.
                 case PackagedKind.HardLink: root.AddFile(file.Path, file.Mode, contents.GetValueOrDefault(file.Target, [])); break;
             }
         }

@@ -11,7 +11,8 @@ sealed class StoreLock : IDisposable
 
     StoreLock(FileStream file) => _file = file;
 
-    /// <exception cref="LabException">The folder cannot be written, or another process holds the lock for a quarter of an hour.</exception>
+    /// <exception cref="LabException">The folder cannot be written, or another process holds the lock for a quarter of
+    /// an hour.</exception>
     public static async Task<StoreLock> TakeAsync(string folder, CancellationToken cancellation)
     {
         string path = Path.Combine(folder, "lock");

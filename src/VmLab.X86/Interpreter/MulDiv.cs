@@ -118,6 +118,7 @@ static unsafe class MulDiv
         return op + 1;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static ulong Product<W>(CpuState* s, ulong a, ulong b)
         where W : IWidth
     {
@@ -126,6 +127,7 @@ static unsafe class MulDiv
         return (ulong)low;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static void SetFlags<W>(CpuState* s, ulong low, bool overflows)
         where W : IWidth
     {

@@ -25,16 +25,44 @@ public unsafe struct VectorState
     public fixed byte Image[512];
 }
 
-/// <summary>An instruction form of some encoding: its registers drawn, its bytes, and the values that it meets.</summary>
-public sealed class VectorCase(Code code, ref Rng rng)
+/// <summary>An instruction with its registers drawn, its bytes, and the values that it meets.</summary>
+public sealed class VectorCase
 {
     const int SafeFlags = 0x8D5;
 
     static readonly Reg[] s_general =
         [Reg.EAX, Reg.ECX, Reg.EDX, Reg.EBX, Reg.EBP, Reg.R8D, Reg.R9D, Reg.R12D, Reg.R15D];
 
-    public Instruction Instruction { get; } = Draw(code, ref rng);
+    /// <param name="displacement">From RSI: asks for memory where the encoding allows it; otherwise memory and place are drawn.</param>
+    public VectorCase(Code code, ref Rng rng, int? displacement = null)
+    {
+        var form = code.ToOpCode();
+        var instruction = new Instruction { Code = code };
+        for (int i = 0; i < form.OpCount; i++)
+        {
+            OpCodeOperandKind kind = form.GetOpKind(i);
+            bool isMemory = MayBeMemory(kind) && (kind == OpCodeOperandKind.mem || displacement is not null || rng.NextBelow(2) == 0);
+            if (isMemory) SetMemory(ref instruction, i, displacement ?? 16 * (int)rng.NextBelow(3));
+            else SetOperand(ref instruction, i, kind, ref rng);
+        }
+        Instruction = Decoded(instruction);
+    }
+
+    VectorCase(in Instruction instruction) => Instruction = Decoded(instruction);
+
+    public Instruction Instruction { get; }
     public byte[] Bytes => Encode(Instruction);
+
+    public static bool MayBeMemory(OpCodeOperandKind kind) => kind is OpCodeOperandKind.mem or OpCodeOperandKind.xmm_or_mem
+        or OpCodeOperandKind.mm_or_mem or OpCodeOperandKind.r32_or_mem or OpCodeOperandKind.r64_or_mem;
+
+    /// <summary>The same with its memory operand elsewhere.</summary>
+    public VectorCase MovedTo(int displacement)
+    {
+        Instruction moved = Instruction;
+        SetMemory(ref moved, Enumerable.Range(0, moved.OpCount).First(i => Instruction.GetOpKind(i) == OpKind.Memory), displacement);
+        return new VectorCase(moved);
+    }
 
     public override string ToString()
     {
@@ -45,7 +73,8 @@ public sealed class VectorCase(Code code, ref Rng rng)
 
     /// <summary>Fills a state with values that instructions of this kind find interesting.</summary>
     /// <param name="mxcsr">The control register to run under.</param>
-    public unsafe void Fill(VectorState* state, uint mxcsr, ref Rng rng)
+    /// <param name="hasPending">An unmasked exception of the x87 waits.</param>
+    public unsafe void Fill(VectorState* state, uint mxcsr, ref Rng rng, bool hasPending = false)
     {
         *state = default;
         for (int i = 0; i < 16; i++) state->Gpr[i] = Word(ref rng);
@@ -55,10 +84,11 @@ public sealed class VectorCase(Code code, ref Rng rng)
         state->Flags = rng.Next() & SafeFlags | 2;
         FillWords((ulong*)state->Target, 2, ref rng);
         FillWords((ulong*)state->Memory, VectorState.MemorySize / 8, ref rng);
-        if (Instruction.Mnemonic == Mnemonic.Ldmxcsr) *(uint*)(state->Memory + Instruction.MemoryDisplacement32) = (uint)rng.Next() & 0xFFBF;
+        if (Instruction.Mnemonic == Mnemonic.Ldmxcsr && Instruction.MemoryDisplacement32 < VectorState.MemorySize)
+            *(uint*)(state->Memory + Instruction.MemoryDisplacement32) = (uint)rng.Next() & 0xFFBF;
         byte* image = state->Image;
-        *(ushort*)image = 0x37F;
-        *(ushort*)(image + 2) = (ushort)(rng.Next() & 0x7F00);   // condition codes and TOP; nothing pending
+        *(ushort*)image = hasPending ? (ushort)0x37E : (ushort)0x37F;
+        *(ushort*)(image + 2) = (ushort)(rng.Next() & 0x7F00 | (hasPending ? 0x8081U : 0));   // conditions and TOP; IE, ES, B
         image[4] = (byte)rng.Next();
         *(uint*)(image + VectorState.ControlOffset) = mxcsr;
         for (int i = 0; i < 8; i++)
@@ -103,43 +133,28 @@ public sealed class VectorCase(Code code, ref Rng rng)
         _ => rng.Next() >> (int)rng.NextBelow(64),
     };
 
-    static Instruction Draw(Code code, ref Rng rng)
-    {
-        var form = code.ToOpCode();
-        var instruction = new Instruction { Code = code };
-        for (int i = 0; i < form.OpCount; i++) SetOperand(ref instruction, i, form.GetOpKind(i), ref rng);
-        return Decoded(instruction);
-    }
-
     // The state behind RSI and RDI lies elsewhere in the guest than on the host, so these are no operands, and nor is RSP.
     static void SetOperand(ref Instruction instruction, int operand, OpCodeOperandKind kind, ref Rng rng)
     {
-        bool isMemory = rng.NextBelow(2) == 0;
         switch (kind)
         {
-            case OpCodeOperandKind.xmm_reg or OpCodeOperandKind.xmm_rm:
+            case OpCodeOperandKind.xmm_reg or OpCodeOperandKind.xmm_rm or OpCodeOperandKind.xmm_or_mem:
                 instruction.SetOpRegister(operand, Xmm(ref rng));
                 break;
-            case OpCodeOperandKind.xmm_or_mem when !isMemory:
-                instruction.SetOpRegister(operand, Xmm(ref rng));
-                break;
-            case OpCodeOperandKind.mm_reg or OpCodeOperandKind.mm_rm:
+            case OpCodeOperandKind.mm_reg or OpCodeOperandKind.mm_rm or OpCodeOperandKind.mm_or_mem:
                 instruction.SetOpRegister(operand, Mmx(ref rng));
                 break;
-            case OpCodeOperandKind.mm_or_mem when !isMemory:
-                instruction.SetOpRegister(operand, Mmx(ref rng));
+            case OpCodeOperandKind.r16_reg:
+                instruction.SetOpRegister(operand, Reg.CX);
                 break;
-            case OpCodeOperandKind.r32_reg or OpCodeOperandKind.r32_rm:
+            case OpCodeOperandKind.r32_reg or OpCodeOperandKind.r32_rm or OpCodeOperandKind.r32_or_mem:
                 instruction.SetOpRegister(operand, General(ref rng));
                 break;
-            case OpCodeOperandKind.r32_or_mem when !isMemory:
-                instruction.SetOpRegister(operand, General(ref rng));
-                break;
-            case OpCodeOperandKind.r64_reg or OpCodeOperandKind.r64_rm:
+            case OpCodeOperandKind.r64_reg or OpCodeOperandKind.r64_rm or OpCodeOperandKind.r64_or_mem:
                 instruction.SetOpRegister(operand, General(ref rng).GetFullRegister());
                 break;
-            case OpCodeOperandKind.r64_or_mem when !isMemory:
-                instruction.SetOpRegister(operand, General(ref rng).GetFullRegister());
+            case OpCodeOperandKind.imm8 when operand > 0 && instruction.GetOpKind(operand - 1) == OpKind.Immediate8:
+                instruction.SetOpKind(operand, OpKind.Immediate8_2nd);
                 break;
             case OpCodeOperandKind.imm8:
                 instruction.SetOpKind(operand, OpKind.Immediate8);
@@ -148,15 +163,16 @@ public sealed class VectorCase(Code code, ref Rng rng)
             case OpCodeOperandKind.seg_rDI:
                 instruction.SetOpKind(operand, OpKind.MemorySegRDI);
                 break;
-            case OpCodeOperandKind.mem or OpCodeOperandKind.xmm_or_mem or OpCodeOperandKind.mm_or_mem or OpCodeOperandKind.r32_or_mem
-                or OpCodeOperandKind.r64_or_mem:
-                instruction.SetOpKind(operand, OpKind.Memory);
-                instruction.MemoryBase = Reg.RSI;
-                instruction.MemoryDisplacement64 = 16 * rng.NextBelow(3);
-                instruction.MemoryDisplSize = 1;
-                break;
             default: throw new NotSupportedException($"{instruction.Code} has an operand of kind {kind}.");
         }
+    }
+
+    static void SetMemory(ref Instruction instruction, int operand, int displacement)
+    {
+        instruction.SetOpKind(operand, OpKind.Memory);
+        instruction.MemoryBase = Reg.RSI;
+        instruction.MemoryDisplacement64 = (ulong)displacement;
+        instruction.MemoryDisplSize = displacement < 128 ? 1 : 8;
     }
 
     static Reg Xmm(ref Rng rng) => Reg.XMM0 + (int)rng.NextBelow(16);

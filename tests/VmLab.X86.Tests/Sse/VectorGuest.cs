@@ -10,7 +10,7 @@ public sealed unsafe class VectorGuest : IDisposable
 
     const ulong Root = 0x1000, Gdt = 0x5000, Idt = 0x6000, Handlers = 0x8000, StackTop = 0x3_0000;
     const ulong Present = 1, Writable = 2, Large = 0x80;
-    const ulong GuestFlags = Rflags.Arithmetic;
+    
 
     readonly FramePool _pool = new(64.MiB);
     readonly GuestMemory _memory;
@@ -32,8 +32,13 @@ public sealed unsafe class VectorGuest : IDisposable
         _cpu.Start(isLong: true, Code, Root, Gdt, 23, code: 8, data: 16);
         _cpu.State->IdtBase = Idt;
         _cpu.State->IdtLimit = 0xFFF;
-        SetControl(_cpu.State->Cr0, _cpu.State->Cr4 | Cr4.FxSave | Cr4.SimdExceptions);
+        (DefaultCr0, DefaultCr4) = (_cpu.State->Cr0, _cpu.State->Cr4 | Cr4.FxSave | Cr4.SimdExceptions);
+        SetControl(DefaultCr0, DefaultCr4);
     }
+
+    /// <summary>Everything allowed.</summary>
+    public ulong DefaultCr0 { get; }
+    public ulong DefaultCr4 { get; }
 
     public CpuState* Cpu => _cpu.State;
 
@@ -62,7 +67,7 @@ public sealed unsafe class VectorGuest : IDisposable
 
         _memory.Read(State, new Span<byte>(state, VectorState.Size));
         new ReadOnlySpan<ulong>(s->Gpr, 16).CopyTo(new Span<ulong>(state->Gpr, 16));
-        state->Flags = vector is null ? Flags.Arithmetic(s) : Read64(s->Gpr[Gpr.Rsp] + 16) & GuestFlags;
+        state->Flags = Flags.Arithmetic(s);
         image = new Span<byte>(state->Image, 512);
         X87.SaveExtended(s->X87, image, isWide: true);
         BitConverter.TryWriteBytes(image[VectorState.ControlOffset..], s->Mxcsr);
@@ -71,18 +76,18 @@ public sealed unsafe class VectorGuest : IDisposable
         return vector;
     }
 
-    /// <summary>Runs one instruction with the registers as they are.</summary>
-    public int? Run(byte[] instruction, ulong flags = Rflags.Fixed)
+    /// <summary>Runs one instruction, or as many as said, with the registers as they are.</summary>
+    public int? Run(byte[] code, ulong flags = Rflags.Fixed, ulong counts = 1)
     {
         CpuState* s = Cpu;
-        _memory.Write(Code, instruction);
-        _cpu.SetFlags(flags & GuestFlags);
+        _memory.Write(Code, code);
+        _cpu.SetFlags(flags & Rflags.Arithmetic);
         s->Gpr[Gpr.Rsp] = StackTop;
         s->Rip = Code;
-        StopReason reason = _cpu.Run(1);
+        StopReason reason = _cpu.Run(counts);
         Assert.That(reason, Is.EqualTo(StopReason.Budget));
-        if (s->Rip == Code + (ulong)instruction.Length) return null;
-        Assert.That(s->Rip, Is.InRange(Handlers, Handlers + 0x200), "An instruction ends behind itself or in a handler.");
+        if (s->Rip == Code + (ulong)code.Length) return null;
+        Assert.That(s->Rip, Is.InRange(Handlers, Handlers + 0x200), "Code ends behind itself or in a handler.");
         return (int)(s->Rip - Handlers) / 16;
     }
 
@@ -102,7 +107,6 @@ public sealed unsafe class VectorGuest : IDisposable
         _pool.Dispose();
     }
 
-    ulong Read64(ulong address) => BitConverter.ToUInt64(Read(address, 8));
     void Write64(ulong address, ulong value) => _memory.Write(address, BitConverter.GetBytes(value));
 
     sealed class NoInterrupts : IInterruptSource
