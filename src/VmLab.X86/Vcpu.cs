@@ -85,7 +85,7 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
     public void Refresh()
     {
         _tlb.Flush();
-        _code.Flush();
+        DropCode();
         UpdateMode();
     }
 
@@ -212,6 +212,7 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
         _isDisposed = true;
         _tlb.Dispose();
         _code.Dispose();
+        _builder.Dispose();
         _self.Free();
         NativeMemory.AlignedFree(_s);
     }

@@ -55,7 +55,11 @@ public sealed unsafe partial class Vcpu
     /// <summary>Empties the arena of decoded code when it is full.</summary>
     void MakeRoom()
     {
-        if (!_code.IsFull) return;
+        if (_code.IsFull) DropCode();
+    }
+
+    void DropCode()
+    {
         _code.Flush();
         _crossings.Clear();
         foreach (ulong stale in _code.TakeProtectedPages()) _ram.Unprotect(stale, PageFlags.Code);
