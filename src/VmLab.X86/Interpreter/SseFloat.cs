@@ -14,7 +14,9 @@ interface IFloatVector
     static abstract Vector128<byte> Apply(Vector128<byte> a, Vector128<byte> b, byte control, ref FloatContext context);
 }
 
-/// <summary>Handlers of floating-point arithmetic. An unmasked exception ends in #XM, and nothing but MXCSR has changed.</summary>
+/// <summary>
+/// Handlers of floating-point arithmetic. An unmasked exception ends in #XM, and nothing but MXCSR has changed.
+/// </summary>
 /// <remarks>Source: Intel SDM vol. 1 §11.5; vol. 3A §2.5 (CR4.OSXMMEXCPT).</remarks>
 static unsafe class SseFloat
 {
@@ -254,7 +256,9 @@ unsafe struct AddSubtract<TBits, TFormat> : IFloatVector
     }
 }
 
-/// <summary>DPPS and DPPD: products where the control's upper half says, their sum where its lower half says, zeros elsewhere.</summary>
+/// <summary>
+/// DPPS and DPPD: products where the control's upper half says, their sum where its lower half says, zeros elsewhere.
+/// </summary>
 /// <remarks>Each of the three steps ends the instruction if it raises an unmasked exception.</remarks>
 unsafe struct DotProduct<TBits, TFormat> : IFloatVector
     where TBits : unmanaged, IBinaryInteger<TBits>

@@ -2,7 +2,9 @@ using VmLab.X86.Floating;
 
 namespace VmLab.X86;
 
-/// <summary>Handlers of x87 instructions: operands, faults and pointers here, arithmetic in <see cref="X87"/>.</summary>
+/// <summary>
+/// Handlers of x87 instructions: operands, faults and pointers here, arithmetic in <see cref="X87"/>.
+/// </summary>
 /// <remarks>
 /// The switches follow the opcode map: escape byte, then ModRM's reg field or the whole of ModRM.
 /// Source: Intel SDM vol. 2 appendix A, tables; vol. 1 §8.1.8 (instruction and operand pointers).

@@ -6,7 +6,9 @@ using VmLab.X86.Tests.Native;
 
 namespace VmLab.X86.Tests.Sse;
 
-/// <summary>Every encoding of MMX and SSE up to SSE4.2, with registers and memory, against the host's processor.</summary>
+/// <summary>
+/// Every encoding of MMX and SSE up to SSE4.2, with registers and memory, against the host's processor.
+/// </summary>
 public sealed unsafe class VectorOracleTests
 {
     const int Forms = 12, StatesPerForm = 60, TrappingStatesPerForm = 15, PendingStatesPerForm = 2;
@@ -15,7 +17,8 @@ public sealed unsafe class VectorOracleTests
     static readonly CpuidFeature[] s_features =
         [CpuidFeature.MMX, CpuidFeature.SSE, CpuidFeature.SSE2, CpuidFeature.SSE3, CpuidFeature.SSSE3, CpuidFeature.SSE4_1, CpuidFeature.SSE4_2];
 
-    // No vector instructions, tested elsewhere; or (the approximations) none whose result two makers of processors agree on.
+    // No vector instructions, tested elsewhere; or (the approximations) none whose result two makers of processors
+    // agree on.
     static readonly Mnemonic[] s_others =
     [
         Mnemonic.Crc32, Mnemonic.Movnti, Mnemonic.Lfence, Mnemonic.Mfence, Mnemonic.Sfence, Mnemonic.Pause, Mnemonic.Fisttp, Mnemonic.Clflush,
