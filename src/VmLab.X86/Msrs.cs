@@ -72,7 +72,7 @@ public sealed unsafe partial class Vcpu
             case Msr.FsBase: return TrySetAddress(ref _s->SegmentBases[Segment.Fs], value);
             case Msr.GsBase: return TrySetAddress(ref _s->SegmentBases[Segment.Gs], value);
             case Msr.KernelGsBase: return TrySetAddress(ref _s->KernelGsBase, value);
-            case Msr.TscAux: _s->TscAux = (uint)value; return value >> 32 == 0;
+            case Msr.TscAux when value >> 32 == 0: _s->TscAux = value; return true;
             case Msr.SysenterCs: _s->SysenterCs = value; return true;
             case Msr.SysenterRsp: return TrySetAddress(ref _s->SysenterRsp, value);
             case Msr.SysenterRip: return TrySetAddress(ref _s->SysenterRip, value);

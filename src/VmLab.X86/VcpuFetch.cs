@@ -41,13 +41,8 @@ public sealed unsafe partial class Vcpu
 
     Block* Decode(ulong linear, ulong key)
     {
-        if (_code.IsFull)
-        {
-            _code.Flush();
-            _crossings.Clear();
-            foreach (ulong stale in _code.TakeProtectedPages()) _ram.Unprotect(stale, PageFlags.Code);
-        }
         if (!TryFetch(linear, out ulong physical)) return null;
+        MakeRoom();
         ulong page = physical >> 12;
         int offset = (int)(physical & 0xFFF);
         var bytes = new ReadOnlySpan<byte>(_ram.ReadPointer(page) + offset, GuestMemory.PageSize - offset);
@@ -55,6 +50,19 @@ public sealed unsafe partial class Vcpu
         Block* block = _code.Add(page, _builder.Header, _builder.Ops, _builder.OpCount);
         _ram.Protect(page, PageFlags.Code);
         return block;
+    }
+
+    /// <summary>Empties the arena of decoded code when it is full.</summary>
+    void MakeRoom()
+    {
+        if (_code.IsFull) DropCode();
+    }
+
+    void DropCode()
+    {
+        _code.Flush();
+        _crossings.Clear();
+        foreach (ulong stale in _code.TakeProtectedPages()) _ram.Unprotect(stale, PageFlags.Code);
     }
 
     /// <summary>Decodes an instruction that lies in two pages; what it was decoded from is compared at every visit.</summary>
@@ -82,6 +90,7 @@ public sealed unsafe partial class Vcpu
     {
         var identity = BitConverter.ToUInt128(bytes);
         if (_crossings.TryGetValue(key, out Crossing known) && known.Bytes == identity) return (Block*)known.Block;
+        MakeRoom();
         if (_crossings.Count >= MaxCrossingBlocks) _crossings.Clear();
         ulong alone = key | CodeKey.Single;
         if (!_builder.Build(bytes[..LongestInstruction], offset, alone, mayLink: false))

@@ -24,8 +24,9 @@ unsafe readonly ref struct Form
 {
     readonly Op* _op;
 
-    public Form(in Instruction instruction, Op* op, byte* code, ulong blockStart, CodeMode mode)
+    public Form(in Instruction instruction, Op* op, byte* code, ulong blockStart, CodeMode mode, bool flagsAreDead)
     {
+        FlagsAreDead = flagsAreDead;
         Code = code;
         _op = op;
         Instruction = ref instruction;
@@ -44,6 +45,9 @@ unsafe readonly ref struct Form
 
     public readonly CodeMode Mode;
     public readonly AddressKind Address;
+
+    /// <summary>Nobody can see the arithmetic flags that the instruction leaves.</summary>
+    public readonly bool FlagsAreDead;
 
     /// <summary>The instruction's bytes.</summary>
     public readonly byte* Code;

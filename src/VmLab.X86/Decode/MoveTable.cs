@@ -11,7 +11,7 @@ static unsafe class MoveTable
         Mnemonic.Xchg => Xchg(f),
         Mnemonic.Push => Push(f),
         Mnemonic.Pop => Pop(f),
-        Mnemonic.Leave => f.Instruction.Code == Code.Leaveq ? &Moves.Leave<W64> : f.Instruction.Code == Code.Leaved ? &Moves.Leave<W32> : &Moves.Leave<W16>,
+        Mnemonic.Leave => Leave(f),
         Mnemonic.Enter => Enter(f),
         Mnemonic.Xlatb => f.Address switch
         {
@@ -149,7 +149,7 @@ static unsafe class MoveTable
 
     static Handler Push(in Form f)
     {
-        f.Op->IsStack = true;
+        if (!f.IsMemory(0)) f.Op->IsStack = true;
         int width = -f.Instruction.StackPointerIncrement;
         if (f.Instruction.Op0Kind == OpKind.Register && f.Instruction.Op0Register.IsSegmentRegister())
         {
@@ -175,7 +175,7 @@ static unsafe class MoveTable
 
     static Handler Pop(in Form f)
     {
-        f.Op->IsStack = true;
+        if (!f.IsMemory(0)) f.Op->IsStack = true;
         int width = f.Instruction.StackPointerIncrement;
         if (f.Instruction.Op0Kind == OpKind.Register && f.Instruction.Op0Register.IsSegmentRegister())
         {
@@ -197,6 +197,12 @@ static unsafe class MoveTable
         };
         f.SetA(0);
         return &Moves.Pop<W>;
+    }
+
+    static Handler Leave(in Form f)
+    {
+        f.Op->IsStack = true;
+        return f.Instruction.Code switch { Code.Leaveq => &Moves.Leave<W64>, Code.Leaved => &Moves.Leave<W32>, _ => &Moves.Leave<W16> };
     }
 
     static Handler Enter(in Form f)

@@ -57,6 +57,9 @@ public unsafe struct Block
     public int Length;
 
     public static Op* Ops(Block* block) => (Op*)(block + 1);
+
+    /// <summary>Not when it lies in two pages: what it was decoded from must be compared at every visit.</summary>
+    public static bool MayBeLinked(Block* block) => (block->Key & CodeKey.Single) == 0;
 }
 
 /// <summary>A line of the block cache.</summary>

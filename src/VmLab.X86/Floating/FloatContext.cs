@@ -1,6 +1,8 @@
 namespace VmLab.X86.Floating;
 
-/// <summary>How to compute (rounding, masks, treatment of denormals) and what happened: one instruction's dealings with MXCSR.</summary>
+/// <summary>
+/// How to compute (rounding, masks, treatment of denormals) and what happened: one instruction's dealings with MXCSR.
+/// </summary>
 /// <remarks>
 /// An instruction makes a context from the control register, computes each of its elements with it, and ends with
 /// <see cref="Retire"/>. The x87 uses the same context, its control word moved to the places that MXCSR has.
@@ -15,7 +17,11 @@ public struct FloatContext
     const int RoundingShift = 13, MaskShift = 7;
     const uint InexactFlag = (uint)FloatExceptions.Inexact, InexactMask = InexactFlag << MaskShift;
 
-    /// <param name="mxcsr">The register as it is, sticky flags included; they spare the fast paths a proof of exactness.</param>
+    FloatExceptions _earlier;   // of the steps that have ended, all masked
+
+    /// <param name="mxcsr">
+    /// The register as it is, sticky flags included; they spare the fast paths a proof of exactness.
+    /// </param>
     public FloatContext(uint mxcsr) => Control = mxcsr;
 
     /// <summary>MXCSR, or an x87 control word in its layout.</summary>
@@ -35,25 +41,40 @@ public struct FloatContext
     public readonly bool FlushesToZero => (Control & FlushToZeroBit) != 0;
 
     /// <summary>
-    /// What the status flags show in the end: an unmasked exception found before the result keeps those of the result away.
+    /// What the status flags show in the end: an unmasked exception found before the result keeps those of the result
+    /// away.
     /// </summary>
     public readonly FloatExceptions Reported =>
-        (Raised & ~Masks & FloatExceptions.BeforeResult) == 0 ? Raised : Raised & FloatExceptions.BeforeResult;
+        _earlier | ((Raised & ~Masks & FloatExceptions.BeforeResult) == 0 ? Raised : Raised & FloatExceptions.BeforeResult);
 
     /// <summary>A context with the rounding mode and masks of an x87 control word, nothing flushed.</summary>
     public static FloatContext FromControlWord(ushort control) =>
         new((control & 0x3Fu) << MaskShift | (uint)(control >> 10 & 3) << RoundingShift);
 
     /// <summary>Adds what was raised to the sticky flags of MXCSR, once for all elements of an instruction.</summary>
-    /// <returns>Whether the result may be written; if not, the instruction ends in #XM and changes nothing else.</returns>
+    /// <returns>
+    /// Whether the result may be written; if not, the instruction ends in #XM and changes nothing else.
+    /// </returns>
     public readonly bool Retire(ref uint mxcsr)
     {
-        if (Raised == 0) return true;
+        if ((Raised | _earlier) == 0) return true;
         mxcsr |= (uint)Reported;
         return (Raised & ~Masks) == 0;
     }
 
-    /// <summary>Rounding is nearest, and an inexact result changes nothing: the flag is set already and masked.</summary>
+    /// <summary>Ends a step of an instruction that has several, as DPPS has: what it raised stays reported whatever follows.</summary>
+    /// <returns>Whether there is a next step: an unmasked exception ends the instruction.</returns>
+    internal bool EndStep()
+    {
+        if ((Raised & ~Masks) != 0) return false;
+        _earlier |= Raised;
+        Raised = 0;
+        return true;
+    }
+
+    /// <summary>
+    /// Rounding is nearest, and an inexact result changes nothing: the flag is set already and masked.
+    /// </summary>
     internal readonly bool IgnoresInexact =>
         (Control & (RoundingBits | InexactMask | InexactFlag)) == (InexactMask | InexactFlag);
 
@@ -66,7 +87,4 @@ public struct FloatContext
     }
 
     internal void Raise(FloatExceptions exceptions) => Raised |= exceptions;
-
-    internal readonly FloatContext WithRounding(RoundingMode rounding) =>
-        this with { Control = Control & ~RoundingBits | (uint)rounding << RoundingShift };
 }

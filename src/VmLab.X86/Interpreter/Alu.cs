@@ -6,6 +6,10 @@ namespace VmLab.X86;
 /// <summary>A two-operand arithmetic or logic operation. Operands come zero-extended.</summary>
 unsafe interface IBinary
 {
+    /// <summary>The result alone, for where nobody can see the flags.</summary>
+    static virtual ulong Compute<W>(ulong a, ulong b)
+        where W : IWidth => throw new NotSupportedException("This operation's flags are never dead.");
+
     /// <summary>The result is stored; CMP and TEST only set flags.</summary>
     static abstract bool Writes { get; }
 
@@ -16,6 +20,9 @@ unsafe interface IBinary
 unsafe struct Add : IBinary
 {
     public static bool Writes => true;
+
+    public static ulong Compute<W>(ulong a, ulong b)
+        where W : IWidth => a + b;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Apply<W>(CpuState* s, ulong a, ulong b)
@@ -46,6 +53,9 @@ unsafe struct Adc : IBinary
 unsafe struct Sub : IBinary
 {
     public static bool Writes => true;
+
+    public static ulong Compute<W>(ulong a, ulong b)
+        where W : IWidth => a - b;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Apply<W>(CpuState* s, ulong a, ulong b)
@@ -86,6 +96,9 @@ unsafe struct And : IBinary
 {
     public static bool Writes => true;
 
+    public static ulong Compute<W>(ulong a, ulong b)
+        where W : IWidth => a & b;
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Apply<W>(CpuState* s, ulong a, ulong b)
         where W : IWidth => Logic.Set<W>(s, a & b);
@@ -104,6 +117,9 @@ unsafe struct Or : IBinary
 {
     public static bool Writes => true;
 
+    public static ulong Compute<W>(ulong a, ulong b)
+        where W : IWidth => a | b;
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Apply<W>(CpuState* s, ulong a, ulong b)
         where W : IWidth => Logic.Set<W>(s, a | b);
@@ -112,6 +128,9 @@ unsafe struct Or : IBinary
 unsafe struct Xor : IBinary
 {
     public static bool Writes => true;
+
+    public static ulong Compute<W>(ulong a, ulong b)
+        where W : IWidth => a ^ b;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Apply<W>(CpuState* s, ulong a, ulong b)
@@ -134,12 +153,19 @@ static unsafe class Logic
 /// <summary>A one-operand operation.</summary>
 unsafe interface IUnary
 {
+    /// <inheritdoc cref="IBinary.Compute"/>
+    static virtual ulong Compute<W>(ulong a)
+        where W : IWidth => throw new NotSupportedException("This operation's flags are never dead.");
+
     static abstract ulong Apply<W>(CpuState* s, ulong a)
         where W : IWidth;
 }
 
 unsafe struct Inc : IUnary
 {
+    public static ulong Compute<W>(ulong a)
+        where W : IWidth => a + 1;
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Apply<W>(CpuState* s, ulong a)
         where W : IWidth
@@ -153,6 +179,9 @@ unsafe struct Inc : IUnary
 
 unsafe struct Dec : IUnary
 {
+    public static ulong Compute<W>(ulong a)
+        where W : IWidth => a - 1;
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Apply<W>(CpuState* s, ulong a)
         where W : IWidth

@@ -126,7 +126,8 @@ static unsafe class Moves
     {
         ulong rsp = Stack.Lowered(s, (ulong)W.Bytes);
         Op* next = Exec.Store<W>(s, op, Stack.Linear(s, rsp), value);
-        if (next != null) Stack.SetPointer(s, rsp);
+        if (next == null) return Stack.Fail(s);
+        Stack.SetPointer(s, rsp);
         return next;
     }
 
@@ -149,7 +150,11 @@ static unsafe class Moves
     {
         ulong old = s->Gpr[Gpr.Rsp];
         byte* source = Exec.Readable(s, op, Stack.Linear(s, old), W.Bytes);
-        if (source == null) return Exec.Abandon(s, op);
+        if (source == null)
+        {
+            Exec.Abandon(s, op);
+            return Stack.Fail(s);
+        }
         ulong value = W.Read(source);
         Stack.SetPointer(s, old + (ulong)W.Bytes);
         Op* next = Exec.Store<W>(s, op, TAddress.Of(s, op), value);
@@ -289,6 +294,13 @@ static unsafe class Stack
         if ((s->ModeKey & CodeKey.Long) != 0) s->Gpr[Gpr.Rsp] = pointer;
         else if (IsWide(s)) s->Gpr[Gpr.Rsp] = (uint)pointer;
         else *(ushort*)(s->Gpr + Gpr.Rsp) = (ushort)pointer;
+    }
+
+    /// <summary>A push or pop failed: where its address was to blame, that is the stack's fault, whatever the operand's segment.</summary>
+    public static Op* Fail(CpuState* s)
+    {
+        if (s->Leave == X86.Leave.Fault && s->FaultVector == Vector.GeneralProtection) s->FaultVector = Vector.StackFault;
+        return null;
     }
 
     static bool IsWide(CpuState* s) => (s->ModeKey & (ulong)CodeMode.Stack32 << CodeKey.Shift) != 0;

@@ -5,6 +5,10 @@ namespace VmLab.X86;
 /// <summary>A shift or rotate. The count is masked already and not zero.</summary>
 unsafe interface IShift
 {
+    /// <inheritdoc cref="IBinary.Compute"/>
+    static virtual ulong Compute<W>(ulong value, int count)
+        where W : IWidth => throw new NotSupportedException("This operation's flags are never dead.");
+
     static abstract ulong Apply<W>(CpuState* s, ulong value, int count)
         where W : IWidth;
 }
@@ -14,6 +18,10 @@ unsafe interface IShift
 
 unsafe struct Shl : IShift
 {
+    public static ulong Compute<W>(ulong value, int count)
+        where W : IWidth => count < 64 ? value << count : 0;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Apply<W>(CpuState* s, ulong value, int count)
         where W : IWidth
     {
@@ -27,6 +35,10 @@ unsafe struct Shl : IShift
 
 unsafe struct Shr : IShift
 {
+    public static ulong Compute<W>(ulong value, int count)
+        where W : IWidth => value >> count;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Apply<W>(CpuState* s, ulong value, int count)
         where W : IWidth
     {
@@ -41,6 +53,10 @@ unsafe struct Shr : IShift
 
 unsafe struct Sar : IShift
 {
+    public static ulong Compute<W>(ulong value, int count)
+        where W : IWidth => (ulong)((long)W.SignExtend(value) >> count);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Apply<W>(CpuState* s, ulong value, int count)
         where W : IWidth
     {
@@ -55,6 +71,7 @@ unsafe struct Sar : IShift
 
 unsafe struct Rol : IShift
 {
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Apply<W>(CpuState* s, ulong value, int count)
         where W : IWidth
     {
@@ -68,6 +85,7 @@ unsafe struct Rol : IShift
 
 unsafe struct Ror : IShift
 {
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Apply<W>(CpuState* s, ulong value, int count)
         where W : IWidth
     {
@@ -81,6 +99,7 @@ unsafe struct Ror : IShift
 
 unsafe struct Rcl : IShift
 {
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Apply<W>(CpuState* s, ulong value, int count)
         where W : IWidth
     {
@@ -96,6 +115,7 @@ unsafe struct Rcl : IShift
 
 unsafe struct Rcr : IShift
 {
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Apply<W>(CpuState* s, ulong value, int count)
         where W : IWidth
     {
@@ -199,6 +219,7 @@ static unsafe class Shifts
         return Exec.Finish(s, op);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static int Count<W>(int raw)
         where W : IWidth => raw & (W.Bits == 64 ? 63 : 31);
 

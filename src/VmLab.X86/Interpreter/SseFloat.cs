@@ -40,9 +40,8 @@ static unsafe class SseFloat
         where TOp : IFloatVector
     {
         if (s->X87.HasPendingException) return Mmx.RaisePending(s, op);
-        Op* next = Apply<TOp, Low<W64>, MmxRegister>(s, op);
-        if (next != null) X87.EnterMmx(ref s->X87);
-        return next;
+        X87.EnterMmx(ref s->X87);
+        return Apply<TOp, Low<W64>, MmxRegister>(s, op);
     }
 
     /// <summary>As <see cref="Apply"/>, to an MMX register.</summary>
@@ -54,6 +53,7 @@ static unsafe class SseFloat
         if (s->X87.HasPendingException) return Mmx.RaisePending(s, op);
         byte* source = TSource.Pointer(s, op, TLoad.Bytes);
         if (TSource.CanFault && source == null) return Exec.Abandon(s, op);
+        X87.EnterMmx(ref s->X87);   // even if the conversion raises an exception
         var context = new FloatContext(s->Mxcsr);
         Vector128<byte> result = TOp.Apply(default, TLoad.From(source), 0, ref context);
         if (!context.Retire(ref s->Mxcsr)) return Raise(s, op);
@@ -109,7 +109,7 @@ interface INumbers
 }
 
 /// <summary>The operations on pairs of numbers; those on one number take the second.</summary>
-static class Numbers
+static class Arithmetic
 {
     const MethodImplOptions Inline = MethodImplOptions.AggressiveInlining;
 
@@ -268,7 +268,7 @@ unsafe struct DotProduct<TBits, TFormat> : IFloatVector
             x[i] = (control >> 4 + i & 1) != 0 ? TFormat.Multiply(x[i], y[i], ref context) : TBits.Zero;
         for (int rest = count; rest > 1; rest /= 2)
         {
-            if ((context.Raised & ~context.Masks) != 0) return default;
+            if (!context.EndStep()) return default;
             for (int i = 0; i < rest / 2; i++) x[i] = TFormat.Add(x[2 * i], x[2 * i + 1], ref context);
         }
         TBits sum = x[0];

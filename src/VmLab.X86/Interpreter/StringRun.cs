@@ -17,7 +17,7 @@ unsafe struct StringRun
         _bytes = bytes;
         _mask = op->Extra == 64 ? ulong.MaxValue : op->Extra == 32 ? uint.MaxValue : ushort.MaxValue;
         _left = repeats ? s->Gpr[Gpr.Rcx] & _mask : 1;
-        _allowed = (ulong)(s->Budget + s->Held) + 1;   // one count is taken already
+        _allowed = s->IsSingle != 0 ? 1 : (ulong)s->Budget + 1;   // one count is taken already; alone, each iteration is looked at
         Step = (s->SystemFlags & Rflags.Direction) != 0 ? -bytes : bytes;
     }
 

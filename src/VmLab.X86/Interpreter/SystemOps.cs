@@ -7,6 +7,9 @@ static unsafe class SystemOps
 {
     public static Op* InvalidOpcode(CpuState* s, Op* op) => Exec.Raise(s, op, Vector.InvalidOpcode);
 
+    /// <summary>An instruction of more than 15 bytes.</summary>
+    public static Op* TooLong(CpuState* s, Op* op) => Exec.RaiseGeneralProtection(s, op);
+
     public static Op* Halt(CpuState* s, Op* op) =>
         s->Cpl != 0 ? Exec.RaiseGeneralProtection(s, op) : Exec.LeaveAfter(s, op, Leave.Halt);
 
@@ -199,7 +202,7 @@ static unsafe class SystemOps
     {
         s->Leave = Leave.Next;
         if (!Vcpu.Of(s).TryLoadSegment(op->Extra, selector)) return Exec.Abandon(s, op);
-        if (op->Extra == Segment.Ss) s->InterruptShadow = 1;
+        if (op->Extra == Segment.Ss) s->InterruptShadow = Shadow.Stack;
         return Exec.LeaveAfter(s, op, op->Extra == Segment.Ss ? Leave.Check : Leave.Next);
     }
 
@@ -245,7 +248,7 @@ static unsafe class SystemOps
     public static Op* SetInterrupts(CpuState* s, Op* op)
     {
         if (s->Cpl > (int)(s->SystemFlags >> 12 & 3)) return Exec.RaiseGeneralProtection(s, op);
-        if ((s->SystemFlags & Rflags.Interrupt) == 0) s->InterruptShadow = 1;
+        if ((s->SystemFlags & Rflags.Interrupt) == 0) s->InterruptShadow = Shadow.Sti;
         s->SystemFlags |= Rflags.Interrupt;
         return Exec.LeaveAfter(s, op, Leave.Check);
     }

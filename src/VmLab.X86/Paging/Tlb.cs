@@ -27,6 +27,7 @@ sealed unsafe class Tlb : IDisposable
     readonly TableUse* _tables;         // by guest-physical page
     ulong _uses;
     int _currentBank;
+    bool _isFreed;
 
     struct TableUse
     {
@@ -233,6 +234,8 @@ sealed unsafe class Tlb : IDisposable
 
     void Free()
     {
+        if (_isFreed) return;   // a finalizer runs this after its owner's, or before
+        _isFreed = true;
         for (int bank = 0; bank < _banks.Length; bank++)
         {
             NativeMemory.AlignedFree(_banks[bank]);

@@ -87,6 +87,13 @@ public enum CodeMode : uint
     SseOff = 64,
 }
 
+/// <summary>What holds interrupts back for one instruction. Source: Intel SDM vol. 3A §6.8.3.</summary>
+public static class Shadow
+{
+    /// <summary>Behind STI; behind a load of SS, which holds debug traps back too.</summary>
+    public const byte Sti = 1, Stack = 2;
+}
+
 /// <summary>Why control left a block.</summary>
 public enum Leave : byte
 {

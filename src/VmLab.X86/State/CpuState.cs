@@ -66,7 +66,7 @@ public unsafe struct CpuState
     /// <summary>Set by HLT, cleared by an interrupt.</summary>
     public byte IsHalted;
 
-    /// <summary>The instruction after STI or MOV SS takes no interrupt.</summary>
+    /// <summary>The next instruction is done before any interrupt; see <see cref="Shadow"/>.</summary>
     public byte InterruptShadow;
 
     /// <summary>An NMI is being served: the next waits for IRET.</summary>

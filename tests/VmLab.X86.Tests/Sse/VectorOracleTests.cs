@@ -1,0 +1,119 @@
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics.X86;
+using Iced.Intel;
+using VmLab.Core;
+using VmLab.X86.Tests.Native;
+
+namespace VmLab.X86.Tests.Sse;
+
+/// <summary>Every encoding of MMX and SSE up to SSE4.2, with registers and memory, against the host's processor.</summary>
+public sealed unsafe class VectorOracleTests
+{
+    const int Forms = 12, StatesPerForm = 60, TrappingStatesPerForm = 15, PendingStatesPerForm = 2;
+    const uint Sticky = 0x3F, Masks = 0x1F80, RoundingAndZeroing = 0xE040;
+
+    static readonly CpuidFeature[] s_features =
+        [CpuidFeature.MMX, CpuidFeature.SSE, CpuidFeature.SSE2, CpuidFeature.SSE3, CpuidFeature.SSSE3, CpuidFeature.SSE4_1, CpuidFeature.SSE4_2];
+
+    // No vector instructions, tested elsewhere; or (the approximations) none whose result two makers of processors agree on.
+    static readonly Mnemonic[] s_others =
+    [
+        Mnemonic.Crc32, Mnemonic.Movnti, Mnemonic.Lfence, Mnemonic.Mfence, Mnemonic.Sfence, Mnemonic.Pause, Mnemonic.Fisttp, Mnemonic.Clflush,
+        Mnemonic.Prefetchnta, Mnemonic.Prefetcht0, Mnemonic.Prefetcht1, Mnemonic.Prefetcht2, Mnemonic.Monitor, Mnemonic.Mwait,
+        Mnemonic.Rcpss, Mnemonic.Rcpps, Mnemonic.Rsqrtss, Mnemonic.Rsqrtps,
+    ];
+
+    VectorGuest _guest = null!;
+    FloatTrap _trap = null!;
+    VectorState* _before, _host, _ours;
+
+    [OneTimeSetUp]
+    public void SetUp()
+    {
+        NativeCode.SkipElsewhere();
+        if (!Sse42.IsSupported) Assert.Ignore("The oracle is the host's own processor: this test needs SSE4.2.");
+        _guest = new VectorGuest();
+        _trap = new FloatTrap();
+        _before = (VectorState*)NativeMemory.AlignedAlloc(3 * 1024, 1024);
+        _host = (VectorState*)((byte*)_before + 1024);
+        _ours = (VectorState*)((byte*)_before + 2048);
+        Assert.That(sizeof(VectorState), Is.EqualTo(VectorState.Size));
+    }
+
+    [OneTimeTearDown]
+    public void TearDown()
+    {
+        _guest?.Dispose();
+        _trap?.Dispose();
+        NativeMemory.AlignedFree(_before);
+    }
+
+    [TestCaseSource(nameof(Codes))]
+    public void Does_what_the_host_does(Code code) =>
+        Compare(code, StatesPerForm, seed: 1, (ref rng) => Masks | (uint)rng.Next() & Sticky | (uint)(rng.Next() & rng.Next()) & RoundingAndZeroing);
+
+    [TestCaseSource(nameof(Codes))]
+    public void Raises_what_the_host_raises(Code code) =>
+        Compare(code, TrappingStatesPerForm, seed: 2, (ref rng) => (uint)rng.Next() & (Masks | Sticky | RoundingAndZeroing) & ~((uint)rng.Next() & Sticky));
+
+    [TestCaseSource(nameof(Codes))]
+    public void Waits_for_the_x87_as_the_host_does(Code code) =>
+        Compare(code, PendingStatesPerForm, seed: 3, (ref _) => Masks, hasPending: true);
+
+    public static IEnumerable<Code> Codes => Enum.GetValues<Code>().Where(code =>
+        code.Encoding() == EncodingKind.Legacy && code.ToOpCode().Mode64 && code.CpuidFeatures().Any(s_features.Contains)
+        && !s_others.Contains(code.Mnemonic()));
+
+    delegate uint Controls(ref Rng rng);
+
+    void Compare(Code code, int states, ulong seed, Controls controls, bool hasPending = false)
+    {
+        var rng = Rng.FromSeed(seed + (ulong)code);
+        var differences = new List<string>();
+        for (int i = 0; i < Forms; i++)
+        {
+            var form = new VectorCase(code, ref rng);
+            byte[] bytes = form.Bytes;
+            using var oracle = new VectorOracle(bytes);
+            for (int j = 0; j < states; j++)
+            {
+                form.Fill(_before, controls(ref rng), ref rng, hasPending);
+                *_host = *_ours = *_before;
+                oracle.Run(_host);
+                int? vector = _guest.Run(bytes, _ours);
+                if (Difference(vector, hasPending ? Vector.FloatingPoint : Vector.SimdFloatingPoint) is { } difference) differences.Add($"{form}: {difference}");
+            }
+        }
+        Assert.That(differences, Is.Empty, $"{differences.Count} of {Forms * states} runs of {code} differ.");
+    }
+
+    /// <summary>What differs between the host's state and ours, with what it was; null for nothing.</summary>
+    string? Difference(int? vector, byte expected)
+    {
+        bool trapped = vector is not null;
+        if (trapped != (_host->Trapped != 0)) return $"{(trapped ? $"raised vector {vector}" : "did not trap")}, MXCSR {Control(_before):X4}";
+        if (trapped && vector != expected) return $"raised vector {vector}";
+        for (int i = 0; i < 16; i++)
+            if (i is not (Gpr.Rsp or Gpr.Rsi or Gpr.Rdi) && _host->Gpr[i] != _ours->Gpr[i])
+                return $"register {i}: {_before->Gpr[i]:X16} became {_host->Gpr[i]:X16} on the host, {_ours->Gpr[i]:X16} here";
+        if (((_host->Flags ^ _ours->Flags) & Rflags.Arithmetic) != 0) return $"flags {_host->Flags & Rflags.Arithmetic:X} on the host, {_ours->Flags:X} here";
+        if (Control(_host) != Control(_ours)) return $"MXCSR {Control(_before):X4} became {Control(_host):X4} on the host, {Control(_ours):X4} here";
+        string? image = Bytes("image", _before->Image, _host->Image, _ours->Image, 0, 5)
+            ?? Bytes("image", _before->Image, _host->Image, _ours->Image, VectorState.MmxOffset, 384);
+        if (image is not null) return $"{image}, MXCSR {Control(_before):X4}";
+        return Bytes("memory", _before->Memory, _host->Memory, _ours->Memory, 0, VectorState.MemorySize)
+            ?? (trapped ? null : Bytes("target", _before->Target, _host->Target, _ours->Target, 0, 16));
+    }
+
+    static uint Control(VectorState* state) => *(uint*)(state->Image + VectorState.ControlOffset);
+
+    static string? Bytes(string name, byte* before, byte* host, byte* ours, int offset, int length)
+    {
+        int same = new ReadOnlySpan<byte>(host + offset, length).CommonPrefixLength(new ReadOnlySpan<byte>(ours + offset, length));
+        if (same == length) return null;
+        int start = offset + same & ~15;
+        return $"{name} byte {offset + same}: {Hex(before + start)} became {Hex(host + start)} on the host, {Hex(ours + start)} here";
+    }
+
+    static string Hex(byte* bytes) => Convert.ToHexString(new ReadOnlySpan<byte>(bytes, 16));
+}
