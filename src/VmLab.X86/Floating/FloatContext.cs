@@ -66,8 +66,11 @@ public struct FloatContext
     }
 
     /// <summary>Rounding is nearest, and an inexact result changes nothing: the flag is set already and masked.</summary>
-    internal readonly bool IgnoresInexact =>
-        (Control & (RoundingBits | InexactMask | InexactFlag)) == (InexactMask | InexactFlag);
+    internal readonly bool IgnoresInexact => AllowsUsual(Control);
+
+    /// <summary>As <see cref="IgnoresInexact"/>, before there is a context.</summary>
+    internal static bool AllowsUsual(uint mxcsr) =>
+        (mxcsr & (RoundingBits | InexactMask | InexactFlag)) == (InexactMask | InexactFlag);
 
     internal readonly bool IsMasked(FloatExceptions exception) => (Masks & exception) != 0;
 
