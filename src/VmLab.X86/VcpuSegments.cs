@@ -174,7 +174,7 @@ public sealed unsafe partial class Vcpu
         if (code.IsLong ? !IsCanonical(offset) : offset > code.Limit) return Exec.RaiseGeneralProtection(_s, op);
         ulong rsp = Stack.Lowered(_s, 2 * (ulong)bytes);
         ulong linear = Stack.Linear(_s, rsp);
-        byte* frame = Exec.Modifiable(_s, op, linear, 2 * bytes);
+        byte* frame = Exec.Writable(_s, op, linear, 2 * bytes);
         if (frame == null) return Exec.Abandon(_s, op);
         StoreWord(frame, bytes, Exec.NextRip(_s, op));
         StoreWord(frame + bytes, bytes, _s->SegmentSelectors[Segment.Cs]);

@@ -39,7 +39,18 @@ static unsafe class Exec
         TlbEntry* entry = s->Tlb + ((linear >> 12) & Tlb.IndexMask);
         return (entry->Write ^ linear) <= (ulong)(4096 - bytes)
             ? (byte*)(linear + (ulong)entry->Delta)
-            : Vcpu.Of(s).WriteSlow(op, linear, bytes);
+            : Vcpu.Of(s).WriteSlow(op, linear, bytes, isRead: true);
+    }
+
+    /// <summary>Bytes of memory to write, every one of them; what they were is undefined. When done with them, return <see cref="Finish"/>.</summary>
+    /// <inheritdoc cref="Readable"/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static byte* Writable(CpuState* s, Op* op, ulong linear, int bytes)
+    {
+        TlbEntry* entry = s->Tlb + ((linear >> 12) & Tlb.IndexMask);
+        return (entry->Write ^ linear) <= (ulong)(4096 - bytes)
+            ? (byte*)(linear + (ulong)entry->Delta)
+            : Vcpu.Of(s).WriteSlow(op, linear, bytes, isRead: false);
     }
 
     /// <summary>Ends an instruction whose last act was a store.</summary>
@@ -64,7 +75,7 @@ static unsafe class Exec
     [MethodImpl(MethodImplOptions.NoInlining)]
     static Op* StoreSlow(CpuState* s, Op* op, ulong linear, ulong value, int bytes)
     {
-        byte* target = Vcpu.Of(s).WriteSlow(op, linear, bytes);
+        byte* target = Vcpu.Of(s).WriteSlow(op, linear, bytes, isRead: false);
         if (target == null) return Abandon(s, op);
         switch (bytes)
         {

@@ -24,7 +24,7 @@ static unsafe class SegmentOps
         where TAddress : IAddress
     {
         if (IsPrevented(s)) return Exec.RaiseGeneralProtection(s, op);
-        byte* target = Exec.Modifiable(s, op, TAddress.Of(s, op), 2 + op->Extra);
+        byte* target = Exec.Writable(s, op, TAddress.Of(s, op), 2 + op->Extra);
         if (target == null) return Exec.Abandon(s, op);
         var (tableBase, limit) = TTable.Get(s);
         *(ushort*)target = (ushort)limit;

@@ -61,7 +61,7 @@ static unsafe class Strings
                 continue;
             }
             ulong value = W.Read(source);
-            byte* target = Exec.Modifiable(s, op, to, W.Bytes);
+            byte* target = Exec.Writable(s, op, to, W.Bytes);
             if (target == null) return run.Stop(s, op);
             W.Write(target, value);
             Exec.Finish(s, op);
@@ -81,7 +81,7 @@ static unsafe class Strings
         while (run.HasNext)
         {
             ulong to = run.Target(s, op);
-            byte* target = Exec.Modifiable(s, op, to, W.Bytes);
+            byte* target = Exec.Writable(s, op, to, W.Bytes);
             if (target == null) return run.Stop(s, op);
             ulong count = run.Step > 0 && IsPlain(s, to) ? run.InPage(to, to) : 1;
             FillBytes<W>(target, value, count);
@@ -171,7 +171,7 @@ static unsafe class Strings
         if (!run.HasNext) return run.End(s, op);
         Vcpu cpu = Vcpu.Of(s);
         if (!cpu.MayUsePort((ushort)s->Gpr[Gpr.Rdx], W.Bytes)) return run.Stop(s, op);
-        byte* target = Exec.Modifiable(s, op, run.Target(s, op), W.Bytes);
+        byte* target = Exec.Writable(s, op, run.Target(s, op), W.Bytes);
         if (target == null) return run.Stop(s, op);
         W.Write(target, cpu.ReadPort(op, (ushort)s->Gpr[Gpr.Rdx], W.Bytes));
         Exec.Finish(s, op);

@@ -20,7 +20,7 @@ static unsafe class X87Ops
         if (Refusal(s, waits) is { } vector) return Exec.Raise(s, op, vector);
         ulong linear = TAddress.Of(s, op);
         if (Layout(op, out int bytes, out bool writes) is false) return Exec.Raise(s, op, Vector.InvalidOpcode);
-        byte* memory = writes ? Exec.Modifiable(s, op, linear, bytes) : Exec.Readable(s, op, linear, bytes);
+        byte* memory = writes ? Exec.Writable(s, op, linear, bytes) : Exec.Readable(s, op, linear, bytes);
         if (memory == null) return Exec.Abandon(s, op);
         ref X87State x87 = ref s->X87;
         if (!isControl)

@@ -170,6 +170,7 @@ public sealed unsafe class VcpuFixture : IDisposable
         }
         Memory.Write64(Tss + 4, KernelStackTop);
         Memory.Write64(Tss + 36, FirstIstTop);
+        Memory.Write(Tss + 102, [104, 0]);   // no permission map
     }
 
     /// <param name="type">14 for an interrupt gate, 15 for a trap gate.</param>
