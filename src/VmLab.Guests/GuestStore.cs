@@ -12,10 +12,8 @@ namespace VmLab.Guests;
 /// user.</summary>
 /// <remarks>
 /// The folder holds <c>selections</c> (which packages a set of names came to), <c>packages</c> (.deb files as
-/// downloaded) and <c>guests</c> (kernel, initramfs; by a hash of all that went in). What a selection says stays,
-/// without
-/// network,
-/// until it is updated. Several processes may share the folder.
+/// downloaded) and <c>guests</c> (kernel, initramfs; by a hash of all that went in). What a selection says stays, without
+/// network, until it is updated. Several processes may share the folder.
 /// </remarks>
 /// <param name="folder">Where to keep everything; made when needed.</param>
 /// <param name="source">Where packages come from.</param>
