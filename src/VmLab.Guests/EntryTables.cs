@@ -44,7 +44,8 @@ static class EntryTables
 
         memory.Write64(BootLayout.PageTables, pointers | Table);
         var entries = new ulong[PageDirectories * EntriesPerTable];
-        for (int i = 0; i < PageDirectories; i++) memory.Write64(pointers + 8 * (ulong)i, directories + 0x1000 * (ulong)i | Table);
+        for (int i = 0; i < PageDirectories; i++)
+            memory.Write64(pointers + 8 * (ulong)i, directories + 0x1000 * (ulong)i | Table);
         for (int i = 0; i < entries.Length; i++) entries[i] = (ulong)i << 21 | Table | Dirty | Large;
         memory.Write(directories, Bytes(entries));
     }

@@ -45,11 +45,15 @@ public sealed class ProgramGuest : IBootable
     public BootEntry Load(GuestMemory memory, BootContext context)
     {
         byte[] code = _code.Value;
-        if (code.Length == 0) throw new LabException("The program is empty. Write at least one instruction, such as hlt.");
+        if (code.Length == 0)
+            throw new LabException("The program is empty. Write at least one instruction, such as hlt.");
         ByteSize needed = new(LoadAddress + (ulong)code.Length);
-        if (code.Length > MostBytes) throw new LabException($"The program has {code.Length:N0} bytes, and {MostBytes:N0} is the most.");
+        if (code.Length > MostBytes)
+            throw new LabException($"The program has {code.Length:N0} bytes, and {MostBytes:N0} is the most.");
         if (memory.Size < needed)
-            throw new LabException($"The program needs {needed} of memory, and the machine has {memory.Size}. Give the machine more memory.");
+            throw new LabException(
+                $"The program needs {needed} of memory, and the machine has {memory.Size}. "
+                + "Give the machine more memory.");
         memory.Write(LoadAddress, code);
         return EntryTables.Write(memory, Mode, LoadAddress);
     }

@@ -79,7 +79,9 @@ public sealed unsafe partial class Vcpu
             && (inFirst == bytes || Translate(linear + (ulong)inFirst, DataAccess(isWrite: true), out _));
     }
 
-    /// <summary>Reads on the processor's own behalf, with the supervisor's rights: descriptor tables, task state.</summary>
+    /// <summary>
+    /// Reads on the processor's own behalf, with the supervisor's rights: descriptor tables, task state.
+    /// </summary>
     internal bool TryReadSystem(ulong linear, int bytes, out ulong value)
     {
         value = 0;

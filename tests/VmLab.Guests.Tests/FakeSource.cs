@@ -30,7 +30,8 @@ sealed class FakeSource : IPackageSource
 
     public void Provide(string name, params string[] providers) => _providers[name] = providers;
 
-    public Task<IReadOnlyList<PackageRecord>> FindAsync(IReadOnlyCollection<string> names, CancellationToken cancellation)
+    public Task<IReadOnlyList<PackageRecord>> FindAsync(
+        IReadOnlyCollection<string> names, CancellationToken cancellation)
     {
         Questions++;
         if (IsOffline) throw new PackageUnavailableException("offline");
@@ -48,7 +49,8 @@ sealed class FakeSource : IPackageSource
         return Task.FromResult(!IsOffline);
     }
 
-    public async Task DownloadAsync(IReadOnlyList<PackageRecord> packages, string folder, CancellationToken cancellation)
+    public async Task DownloadAsync(
+        IReadOnlyList<PackageRecord> packages, string folder, CancellationToken cancellation)
     {
         Downloads++;
         if (IsStale) throw new PackageUnavailableException("404");

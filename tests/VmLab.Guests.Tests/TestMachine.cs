@@ -6,7 +6,8 @@ namespace VmLab.Guests.Tests;
 sealed class TestMachine : IDisposable
 {
     public static readonly PcHardware Hardware = new(
-        Cpus: 2, LocalApic: 0xFEE0_0000, IoApic: 0xFEC0_0000, Hpet: 0xFED0_0000, PmEventPort: 0x600, PmControlPort: 0x604,
+        Cpus: 2, LocalApic: 0xFEE0_0000, IoApic: 0xFEC0_0000, Hpet: 0xFED0_0000, PmEventPort: 0x600,
+        PmControlPort: 0x604,
         PmTimerPort: 0x608, ResetPort: 0xCF9, ResetValue: 6, SciInterrupt: 9, PciConfiguration: 0xE000_0000,
         MmioWindow: 0xC000_0000, MmioWindowLength: 0x2000_0000);
 

@@ -10,21 +10,31 @@ namespace VmLab.Guests.Tests;
 static class TestPackages
 {
     /// <summary>Has the list of applets that a real one has, and nothing else.</summary>
-    public static readonly byte[] Busybox = Encoding.ASCII.GetBytes("\u007FELF...\0[\0[[\0ash\0init\0mount\0sh\0\0more");
+    public static readonly byte[] Busybox =
+        Encoding.ASCII.GetBytes("\u007FELF...\0[\0[[\0ash\0init\0mount\0sh\0\0more");
 
     public sealed record Deb(string Name, string Version, string Depends, byte[] Bytes, string Architecture = "amd64")
     {
         public PackageRecord Record => PackageRecord.FromFields(ControlFields.Parse(
-            $"Package: {Name}\nVersion: {Version}\nArchitecture: {Architecture}\nDepends: {Depends}\nSize: {Bytes.Length}\n"
-            + $"SHA256: {Convert.ToHexStringLower(SHA256.HashData(Bytes))}\n"))!;
+            $"""
+            Package: {Name}
+            Version: {Version}
+            Architecture: {Architecture}
+            Depends: {Depends}
+            Size: {Bytes.Length}
+            SHA256: {Convert.ToHexStringLower(SHA256.HashData(Bytes))}
+            """))!;
     }
 
     /// <param name="files">Paths with contents; "path -> target" makes a symbolic link.</param>
     public static Deb Make(string name, string version, string depends, params (string Path, byte[] Content)[] files) =>
         new(name, version, depends, Ar(
             ("debian-binary", "2.0\n"u8.ToArray()),
-            ("control.tar.gz", TestKernel.Gzip(Tar([("./control", Encoding.ASCII.GetBytes($"Package: {name}\nVersion: {version}\nDepends: {depends}\n"))]))),
+            ("control.tar.gz", TestKernel.Gzip(Tar(("./control", Control(name, version, depends))))),
             ("data.tar.gz", TestKernel.Gzip(Tar(files)))));
+
+    static byte[] Control(string name, string version, string depends) =>
+        Encoding.ASCII.GetBytes($"Package: {name}\nVersion: {version}\nDepends: {depends}\n");
 
     public static byte[] Ar(params (string Name, byte[] Content)[] members)
     {
@@ -32,7 +42,8 @@ static class TestPackages
         archive.Write("!<arch>\n"u8);
         foreach ((string name, byte[] content) in members)
         {
-            string header = string.Create(CultureInfo.InvariantCulture, $"{name,-16}{0,-12}{0,-6}{0,-6}{"100644",-8}{content.Length,-10}`\n");
+            string header = string.Create(
+                CultureInfo.InvariantCulture, $"{name,-16}{0,-12}{0,-6}{0,-6}{"100644",-8}{content.Length,-10}`\n");
             archive.Write(Encoding.ASCII.GetBytes(header));
             archive.Write(content);
             if (content.Length % 2 == 1) archive.WriteByte((byte)'\n');

@@ -102,7 +102,7 @@ public static class AcpiTables
         fadt[88] = 4;                                               // bytes of PM1 events,
         fadt[89] = 2;                                               // of PM1 control,
         fadt[91] = 4;                                               // of the timer
-        Put(fadt, 96, 2, 101);                                      // C2 and C3 latencies so long that they are not there
+        Put(fadt, 96, 2, 101);                                      // C2 and C3 take so long that they are not there
         Put(fadt, 98, 2, 1001);
         Put(fadt, 109, 2, BootArchitecture);
         Put(fadt, 112, 4, Features);
@@ -118,12 +118,12 @@ public static class AcpiTables
 
     static byte[] Madt(PcHardware hardware)
     {
-        var madt = new TableBody().Long(hardware.LocalApic).Long(1);                        // there are 8259s too
+        var madt = new TableBody().Long(hardware.LocalApic).Long(1);    // there are 8259s too
         for (int cpu = 0; cpu < hardware.Cpus; cpu++) madt.Bytes(0, 8, (byte)cpu, (byte)cpu).Long(1);
         madt.Bytes(1, 12, (byte)hardware.Cpus, 0).Long(hardware.IoApic).Long(0);
-        madt.Bytes(2, 10, 0, 0).Long(2).Word(0);                                            // the 8254 comes in at pin 2
-        madt.Bytes(2, 10, 0, hardware.SciInterrupt).Long(hardware.SciInterrupt).Word(0b1101);      // level, active high
-        madt.Bytes(4, 6, 0xFF).Word(0).Bytes(1);                                            // NMI at LINT1 of every processor
+        madt.Bytes(2, 10, 0, 0).Long(2).Word(0);                    // the 8254 comes in at pin 2
+        madt.Bytes(2, 10, 0, hardware.SciInterrupt).Long(hardware.SciInterrupt).Word(0b1101);   // level, active high
+        madt.Bytes(4, 6, 0xFF).Word(0).Bytes(1);                    // NMI at LINT1 of every processor
         return Table("APIC", 4, madt.ToArray());
     }
 
@@ -138,7 +138,9 @@ public static class AcpiTables
     }
 
     static byte[] Mcfg(PcHardware hardware) =>
-        Table("MCFG", 1, new TableBody().Quad(0).Quad(hardware.PciConfiguration).Word(0).Bytes(0, 255).Long(0).ToArray());
+        Table("MCFG", 1, new TableBody()
+            .Quad(0)
+            .Quad(hardware.PciConfiguration).Word(0).Bytes(0, 255).Long(0).ToArray());
 
     static byte[] Table(string signature, byte revision, ReadOnlySpan<byte> body)
     {

@@ -17,7 +17,7 @@ static class AgentLayout
                       WaitStatus = TakenReported + 4,   // int
                       OutputPipe = WaitStatus + 4,      // int[2]: read end, write end
                       ErrorPipe = OutputPipe + 8,       // int[2]
-                      Pointers = ErrorPipe + 8 + 4,     // char *[8]: arguments and environment of a command; aligned to 8
+                      Pointers = ErrorPipe + 8 + 4,     // char *[8]: a command's arguments and environment; aligned
                       Header = Pointers + 64,           // uint[3] of the frame being sent
                       SignalInfo = Header + 16,         // struct signalfd_siginfo
                       FileStatus = SignalInfo + 128,    // struct stat
@@ -39,17 +39,20 @@ static class AgentLayout
 
     // struct pollfd. The first two wait for the line and for signals; then each job has two: standard output or file,
     // standard error.
-    public const int PollSize = 8, PollEvents = 4, PollRevents = 6, FirstJobPoll = 2, PollCount = FirstJobPoll + 2 * MostJobs;
+    public const int PollSize = 8, PollEvents = 4, PollRevents = 6, FirstJobPoll = 2,
+                     PollCount = FirstJobPoll + 2 * MostJobs;
     public const short PollIn = 1;
 
-    public const int SysRead = 0, SysWrite = 1, SysOpen = 2, SysClose = 3, SysFstat = 5, SysPoll = 7, SysRtSigprocmask = 14,
-                     SysIoctl = 16, SysDup2 = 33, SysFork = 57, SysExecve = 59, SysExit = 60, SysWait4 = 61, SysKill = 62,
-                     SysFcntl = 72, SysMkdir = 83, SysFchmod = 91, SysSetsid = 112, SysSignalfd4 = 289, SysPipe2 = 293;
+    public const int SysRead = 0, SysWrite = 1, SysOpen = 2, SysClose = 3, SysFstat = 5, SysPoll = 7,
+                     SysRtSigprocmask = 14, SysIoctl = 16, SysDup2 = 33, SysFork = 57, SysExecve = 59, SysExit = 60,
+                     SysWait4 = 61, SysKill = 62, SysFcntl = 72, SysMkdir = 83, SysFchmod = 91, SysSetsid = 112,
+                     SysSignalfd4 = 289, SysPipe2 = 293;
 
     public const int ReadOnly = 0, WriteOnly = 1, ReadWrite = 2, Create = 0x40, Truncate = 0x200, NonBlocking = 0x800,
                      CloseOnExec = 0x8_0000, SetFlags = 4;
 
-    public const int SetTerminalFlushing = 0x5404, BlockSignals = 0, SetSignalMask = 2, ChildChanged = 17, KillSignal = 9, NoHang = 1;
+    public const int SetTerminalFlushing = 0x5404, BlockSignals = 0, SetSignalMask = 2, ChildChanged = 17,
+                     KillSignal = 9, NoHang = 1;
 
     public const int FileModeOffset = 24, PermissionBits = 0xFFF, FileTypeBits = 0xF000, DirectoryType = 0x4000;
 

@@ -58,7 +58,8 @@ public sealed class ChannelDecoder
         if (Crc32.HashToUInt32(frame[..^ChannelFrame.ChecksumSize]) != checksum) return null;
 
         var kind = (ChannelKind)BinaryPrimitives.ReadUInt32LittleEndian(frame);
-        uint id = BinaryPrimitives.ReadUInt32LittleEndian(frame[4..]), argument = BinaryPrimitives.ReadUInt32LittleEndian(frame[8..]);
+        uint id = BinaryPrimitives.ReadUInt32LittleEndian(frame[4..]),
+            argument = BinaryPrimitives.ReadUInt32LittleEndian(frame[8..]);
         byte[] payload = frame[ChannelFrame.HeaderSize..^ChannelFrame.ChecksumSize].ToArray();
         return kind switch
         {

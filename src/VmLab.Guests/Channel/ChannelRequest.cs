@@ -26,7 +26,8 @@ public static class ChannelRequest
 
     /// <summary>Runs a command by /bin/sh, in / and with nothing on its standard input.</summary>
     /// <exception cref="LabException">The command is too long, or has a zero character in it.</exception>
-    public static byte[] Run(uint id, string command) => ChannelFrame.Encode(ChannelKind.Run, id, 0, Text(command, "command"));
+    public static byte[] Run(uint id, string command) =>
+        ChannelFrame.Encode(ChannelKind.Run, id, 0, Text(command, "command"));
 
     /// <summary>Writes a file, making the directories above it where they are missing.</summary>
     /// <param name="mode">Permissions; by default 644.</param>
@@ -35,7 +36,10 @@ public static class ChannelRequest
         var frames = new MemoryStream();
         frames.Write(ChannelFrame.Encode(ChannelKind.Put, id, mode & PermissionBits, Text(path, "path")));
         for (int start = 0; start < content.Length; start += ChunkSize)
-            frames.Write(ChannelFrame.Encode(ChannelKind.Data, id, 0, content.Slice(start, Math.Min(ChunkSize, content.Length - start))));
+        {
+            int length = Math.Min(ChunkSize, content.Length - start);
+            frames.Write(ChannelFrame.Encode(ChannelKind.Data, id, 0, content.Slice(start, length)));
+        }
         frames.Write(ChannelFrame.Encode(ChannelKind.End, id, (uint)content.Length, []));
         return frames.ToArray();
     }
@@ -50,9 +54,12 @@ public static class ChannelRequest
     {
         byte[] bytes = Encoding.UTF8.GetBytes(text);
         if (bytes.Length == 0) throw new LabException($"The {what} for the guest is empty.");
-        if (bytes.Contains((byte)0)) throw new LabException($"The {what} for the guest has a zero character in it: \"{text}\".");
+        if (bytes.Contains((byte)0))
+            throw new LabException($"The {what} for the guest has a zero character in it: \"{text}\".");
         return bytes.Length <= LongestText
             ? bytes
-            : throw new LabException($"The {what} for the guest has {bytes.Length:N0} bytes, and {LongestText:N0} is the most. Put it into a file.");
+            : throw new LabException(
+                $"The {what} for the guest has {bytes.Length:N0} bytes, and {LongestText:N0} is the most. "
+                + "Put it into a file.");
     }
 }

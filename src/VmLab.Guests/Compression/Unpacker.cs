@@ -34,7 +34,8 @@ static class Unpacker
     {
         if (!IsPacked(packed))
             throw new LabException(
-                $"{name} is packed in a format unknown here: it starts with {Convert.ToHexString(packed[..Math.Min(6, packed.Length)])}. "
+                $"{name} is packed in a format unknown here: it starts with "
+                + $"{Convert.ToHexString(packed[..Math.Min(6, packed.Length)])}. "
                 + "LZ4 (legacy), XZ, Zstandard and gzip are known.");
         try
         {
@@ -46,7 +47,8 @@ static class Unpacker
         catch (Exception damage) when (damage is not OutOfMemoryException)
         {
             // On damaged data the libraries throw whatever their loops run into; to the user it is all one.
-            throw new LabException($"{name} is damaged: it does not unpack ({damage.Message}). Fetch it again.", damage);
+            throw new LabException(
+                $"{name} is damaged: it does not unpack ({damage.Message}). Fetch it again.", damage);
         }
     }
 
@@ -89,7 +91,8 @@ static class Unpacker
 
     static void Append(MemoryStream whole, ReadOnlySpan<byte> bytes)
     {
-        if (whole.Length + bytes.Length > MostBytes) throw new InvalidDataException($"it unpacks to more than {new ByteSize(MostBytes)}");
+        if (whole.Length + bytes.Length > MostBytes)
+            throw new InvalidDataException($"it unpacks to more than {new ByteSize(MostBytes)}");
         whole.Write(bytes);
     }
 }

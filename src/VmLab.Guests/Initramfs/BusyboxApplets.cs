@@ -28,6 +28,7 @@ static class BusyboxApplets
         }
         return names.Contains("sh") && names.Contains("init") && names.Contains("mount")
             ? names
-            : throw new LabException("The busybox of the package busybox-static has no list of applets, or lacks sh, init or mount.");
+            : throw new LabException(
+                "The busybox of the package busybox-static has no list of applets, or lacks sh, init or mount.");
     }
 }

@@ -18,7 +18,8 @@ static class GuestRoot
 
     static readonly string[] s_ownFiles = ["init", "inittab", "profile", "fstab"];
 
-    static readonly string[] s_directories = ["dev", "etc", "home", "mnt", "opt", "proc", "run", "srv", "sys", "usr/share", "var/lib", "var/log"];
+    static readonly string[] s_directories =
+        ["dev", "etc", "home", "mnt", "opt", "proc", "run", "srv", "sys", "usr/share", "var/lib", "var/log"];
 
     /// <summary>Puts down what every guest has, before packages come over it.</summary>
     /// <param name="busybox">The statically linked busybox.</param>
@@ -38,7 +39,9 @@ static class GuestRoot
         root.AddFile("etc/profile", Plain, Resource("profile"));
         root.AddFile("etc/fstab", Plain, Resource("fstab"));
         root.AddLink("etc/mtab", "/proc/self/mounts");
-        root.AddFile("etc/passwd", Plain, "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n");
+        root.AddFile(
+            "etc/passwd", Plain,
+            "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n");
         root.AddFile("etc/group", Plain, "root:x:0:\ntty:x:5:\ndisk:x:6:\nnogroup:x:65534:\n");
         root.AddFile("etc/hosts", Plain, "127.0.0.1 localhost\n");
         root.AddFile("usr/bin/busybox", Executable, busybox);
@@ -58,7 +61,8 @@ static class GuestRoot
     /// <param name="release">As <c>uname -r</c> says it.</param>
     /// <param name="available">Yields a module by its name, or <see langword="null"/>: then it is taken to be built
     /// in.</param>
-    public static void AddModules(RootTree root, string release, IEnumerable<string> wanted, Func<string, KernelModule?> available)
+    public static void AddModules(
+        RootTree root, string release, IEnumerable<string> wanted, Func<string, KernelModule?> available)
     {
         var needed = new SortedDictionary<string, IReadOnlyList<KernelModule>>(StringComparer.Ordinal);
         foreach (string name in wanted)
@@ -95,7 +99,10 @@ static class GuestRoot
     /// <summary>Everything in a guest that is the lab's own: what a guest's identity depends on besides
     /// packages.</summary>
     public static byte[] OwnFiles() =>
-        [.. s_ownFiles.SelectMany(Resource), .. AgentProgram.Build(), .. Encoding.UTF8.GetBytes(string.Join(' ', Modules))];
+    [
+        .. s_ownFiles.SelectMany(Resource), .. AgentProgram.Build(),
+        .. Encoding.UTF8.GetBytes(string.Join(' ', Modules)),
+    ];
 
     static byte[] Resource(string name)
     {

@@ -28,11 +28,14 @@ sealed class RootTree
     public bool Contains(string path) => _nodes.ContainsKey(Normalise(path));
 
     /// <param name="permissions">The low twelve bits of a mode.</param>
-    public void AddFile(string path, uint permissions, byte[] content) => Add(path, new Node(File | permissions, content));
+    public void AddFile(string path, uint permissions, byte[] content) =>
+        Add(path, new Node(File | permissions, content));
 
-    public void AddFile(string path, uint permissions, string text) => AddFile(path, permissions, Encoding.UTF8.GetBytes(text));
+    public void AddFile(string path, uint permissions, string text) =>
+        AddFile(path, permissions, Encoding.UTF8.GetBytes(text));
 
-    public void AddLink(string path, string target) => Add(path, new Node(Link | 0x1FF, Encoding.UTF8.GetBytes(target)));
+    public void AddLink(string path, string target) =>
+        Add(path, new Node(Link | 0x1FF, Encoding.UTF8.GetBytes(target)));
 
     public void AddDevice(string path, uint permissions, uint major, uint minor) =>
         Add(path, new Node(CharacterDevice | permissions, [], major, minor));
@@ -49,7 +52,8 @@ sealed class RootTree
     public byte[] ToCpio()
     {
         var archive = new CpioArchive();
-        foreach ((string path, Node node) in _nodes) archive.Add(path, node.Mode, node.Content, (node.Major, node.Minor));
+        foreach ((string path, Node node) in _nodes)
+            archive.Add(path, node.Mode, node.Content, (node.Major, node.Minor));
         return archive.Finish();
     }
 

@@ -48,9 +48,11 @@ static class InitrdCheck
 
     static long Field(ReadOnlySpan<byte> header, int index, string name) =>
         header[0] == '0' && uint.TryParse(
-            header.Slice(MagicSize + index * FieldSize, FieldSize), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out uint value)
+            header.Slice(MagicSize + index * FieldSize, FieldSize), NumberStyles.AllowHexSpecifier,
+            CultureInfo.InvariantCulture, out uint value)
             ? value
-            : throw new LabException($"{name} is damaged: its cpio archive makes no sense. Build it again, or fetch it again.");
+            : throw new LabException(
+                $"{name} is damaged: its cpio archive makes no sense. Build it again, or fetch it again.");
 
     static long Align(long position) => position + CpioArchive.Alignment - 1 & ~(CpioArchive.Alignment - 1L);
 }

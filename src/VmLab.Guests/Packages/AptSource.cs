@@ -12,7 +12,8 @@ public sealed class AptSource : IPackageSource
     // By how much Debian itself counts on a package: of several that provide the same, the one it installs.
     static readonly string[] s_priorities = ["required", "important", "standard", "optional", "extra"];
 
-    public async Task<IReadOnlyList<PackageRecord>> FindAsync(IReadOnlyCollection<string> names, CancellationToken cancellation)
+    public async Task<IReadOnlyList<PackageRecord>> FindAsync(
+        IReadOnlyCollection<string> names, CancellationToken cancellation)
     {
         IReadOnlyList<PackageRecord> packages = await ShowAsync(names, cancellation).ConfigureAwait(false);
         if (packages.Count > 0 || names.Count == 0) return packages;
@@ -30,7 +31,9 @@ public sealed class AptSource : IPackageSource
         CommandOutput result = await RunAsync("apt-get", ["-q", "update"], ".", cancellation).ConfigureAwait(false);
         return result.ExitCode == 0
             ? true
-            : throw new LabException($"`apt-get update` failed: {result.Error}\nSee that the machine has network, and what apt's sources name.");
+            : throw new LabException(
+                $"`apt-get update` failed: {result.Error}\n"
+                + "See that the machine has network, and what apt's sources name.");
     }
 
     public async Task<IReadOnlyList<string>> ProvidersAsync(string name, CancellationToken cancellation)
@@ -41,11 +44,13 @@ public sealed class AptSource : IPackageSource
         if (heading < 0) return [];
         string[] names =
         [
-            .. text[(heading + Heading.Length)..].Split('\n', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries)
+            .. text[(heading + Heading.Length)..]
+                .Split('\n', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries)
                 .Select(line => line.Split(' ')[0]).Distinct(),
         ];
         if (names.Length < 2) return names;
-        CommandOutput shown = await RunAsync("apt-cache", ["show", "--no-all-versions", .. names], ".", cancellation).ConfigureAwait(false);
+        CommandOutput shown = await RunAsync("apt-cache", ["show", "--no-all-versions", .. names], ".", cancellation)
+            .ConfigureAwait(false);
         return
         [
             .. from fields in ControlFields.ParseAll(shown.Output)
@@ -55,22 +60,29 @@ public sealed class AptSource : IPackageSource
         ];
     }
 
-    public async Task DownloadAsync(IReadOnlyList<PackageRecord> packages, string folder, CancellationToken cancellation)
+    public async Task DownloadAsync(
+        IReadOnlyList<PackageRecord> packages, string folder, CancellationToken cancellation)
     {
         string[] arguments = ["-q", "download", .. packages.Select(package => $"{package.Name}={package.Version}")];
         CommandOutput result = await RunAsync("apt-get", arguments, folder, cancellation).ConfigureAwait(false);
         if (result.ExitCode == 0) return;
         throw new PackageUnavailableException(
-            $"apt-get could not download {string.Join(", ", packages.Select(package => package.Name))}: {result.Error}\n"
-            + "See that the machine has network and that apt's sources name a Debian mirror; run `sudo apt-get update`, then try again.");
+            $"apt-get could not download {string.Join(", ", packages.Select(package => package.Name))}: "
+            + $"{result.Error}\nSee that the machine has network and that apt's sources name a Debian mirror; "
+            + "run `sudo apt-get update`, then try again.");
     }
 
-    static async Task<IReadOnlyList<PackageRecord>> ShowAsync(IReadOnlyCollection<string> names, CancellationToken cancellation)
+    static async Task<IReadOnlyList<PackageRecord>> ShowAsync(
+        IReadOnlyCollection<string> names, CancellationToken cancellation)
     {
-        CommandOutput shown = await RunAsync("apt-cache", ["show", "--no-all-versions", .. names], ".", cancellation).ConfigureAwait(false);
-        PackageRecord[] packages = [.. ControlFields.ParseAll(shown.Output).Select(PackageRecord.FromFields).OfType<PackageRecord>()];
+        CommandOutput shown = await RunAsync("apt-cache", ["show", "--no-all-versions", .. names], ".", cancellation)
+            .ConfigureAwait(false);
+        PackageRecord[] packages =
+            [.. ControlFields.ParseAll(shown.Output).Select(PackageRecord.FromFields).OfType<PackageRecord>()];
         return packages.FirstOrDefault(package => package.Architecture is not ("amd64" or "all")) is { } foreign
-            ? throw new LabException($"The apt of this machine serves {foreign.Architecture}, and guests are amd64. Fetch on an amd64 Debian, and copy the cache.")
+            ? throw new LabException(
+                $"The apt of this machine serves {foreign.Architecture}, and guests are amd64. "
+                + "Fetch on an amd64 Debian, and copy the cache.")
             : packages;
     }
 
@@ -83,7 +95,8 @@ public sealed class AptSource : IPackageSource
 
     readonly record struct CommandOutput(int ExitCode, string Output, string Error);
 
-    static async Task<CommandOutput> RunAsync(string program, string[] arguments, string folder, CancellationToken cancellation)
+    static async Task<CommandOutput> RunAsync(
+        string program, string[] arguments, string folder, CancellationToken cancellation)
     {
         var (output, error) = (new StringBuilder(), new StringBuilder());
         try
@@ -91,7 +104,8 @@ public sealed class AptSource : IPackageSource
             CommandResult result = await Cli.Wrap(program)
                 .WithArguments(arguments)
                 .WithWorkingDirectory(folder)
-                .WithEnvironmentVariables(variables => variables.Set("LC_ALL", "C").Set("DEBIAN_FRONTEND", "noninteractive"))
+                .WithEnvironmentVariables(
+                    variables => variables.Set("LC_ALL", "C").Set("DEBIAN_FRONTEND", "noninteractive"))
                 .WithValidation(CommandResultValidation.None)
                 .WithStandardOutputPipe(PipeTarget.ToStringBuilder(output))
                 .WithStandardErrorPipe(PipeTarget.ToStringBuilder(error))
@@ -101,8 +115,9 @@ public sealed class AptSource : IPackageSource
         catch (System.ComponentModel.Win32Exception cause)
         {
             throw new LabException(
-                $"The Debian guest is fetched with apt, and {program} does not run on this machine. Use a Debian or Ubuntu host, copy a cache "
-                + "from one (see VMLAB_CACHE), or boot your own kernel with Guest.Linux.", cause);
+                $"The Debian guest is fetched with apt, and {program} does not run on this machine. "
+                + "Use a Debian host, copy a cache from one (see VMLAB_CACHE), or boot your own kernel with Guest.Linux.",
+                cause);
         }
     }
 }

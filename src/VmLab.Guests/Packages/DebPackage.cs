@@ -48,7 +48,8 @@ sealed class DebPackage
             string memberName = Encoding.ASCII.GetString(header[..NameSize]).TrimEnd(' ').TrimEnd('/');
             string sizeText = Encoding.ASCII.GetString(header.Slice(SizeOffset, SizeSize)).TrimEnd(' ');
             int start = position + MemberHeaderSize;
-            if (!int.TryParse(sizeText, NumberStyles.None, CultureInfo.InvariantCulture, out int size) || size > bytes.Length - start)
+            if (!int.TryParse(sizeText, NumberStyles.None, CultureInfo.InvariantCulture, out int size)
+                || size > bytes.Length - start)
                 throw Damaged(name);
             members[memberName] = start..(start + size);
             position = start + size + (size & 1);
@@ -71,7 +72,8 @@ sealed class DebPackage
 
     List<PackagedFile> ReadTar(string memberName)
     {
-        (string name, Range range) = _members.FirstOrDefault(member => member.Key.StartsWith(memberName, StringComparison.Ordinal));
+        (string name, Range range) = _members.FirstOrDefault(
+            member => member.Key.StartsWith(memberName, StringComparison.Ordinal));
         if (name is null) throw Damaged(_name);
         byte[] member = _bytes[range];
         byte[] tar = name == memberName ? member : Unpacker.Unpack(member, $"{name} of {_name}");
@@ -79,9 +81,12 @@ sealed class DebPackage
         {
             return ReadEntries(tar);
         }
-        catch (Exception damage) when (damage is IOException or InvalidDataException or FormatException or ArgumentException or OverflowException)
+        catch (Exception damage) when (damage is not OutOfMemoryException)
         {
-            throw new LabException($"{_name} is a damaged Debian package: {damage.Message} Remove it from the cache and fetch it again.", damage);
+            // As with unpacking, what a reader throws on damaged data is all one to the user.
+            throw new LabException(
+                $"{_name} is a damaged Debian package: {damage.Message} Remove it from the cache and fetch it again.",
+                damage);
         }
     }
 

@@ -22,7 +22,9 @@ sealed class StoreLock : IDisposable
             if (TryOpen(path) is { } file) return new StoreLock(file);
             await timer.WaitForNextTickAsync(cancellation).ConfigureAwait(false);
         }
-        throw new LabException($"Another process has kept the guest store locked for {s_patience.TotalMinutes:0} minutes: {path}. End it, then try again.");
+        throw new LabException(
+            $"Another process has kept the guest store locked for {s_patience.TotalMinutes:0} minutes: {path}. "
+            + "End it, then try again.");
     }
 
     public void Dispose() => _file.Dispose();
@@ -36,7 +38,8 @@ sealed class StoreLock : IDisposable
         }
         catch (UnauthorizedAccessException cause)
         {
-            throw new LabException($"The guest store cannot write to {path}. Set VMLAB_CACHE to a folder of your own.", cause);
+            throw new LabException(
+                $"The guest store cannot write to {path}. Set VMLAB_CACHE to a folder of your own.", cause);
         }
         catch (IOException) when (File.Exists(path))
         {
@@ -44,7 +47,8 @@ sealed class StoreLock : IDisposable
         }
         catch (IOException cause)
         {
-            throw new LabException($"The guest store cannot use {path}: {cause.Message} Set VMLAB_CACHE to a folder of your own.", cause);
+            throw new LabException(
+                $"The guest store cannot use {path}: {cause.Message} Set VMLAB_CACHE to a folder of your own.", cause);
         }
     }
 }

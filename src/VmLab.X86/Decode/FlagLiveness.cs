@@ -4,8 +4,10 @@ namespace VmLab.X86;
 
 /// <summary>Finds the instructions of a block whose arithmetic flags nobody can see.</summary>
 /// <remarks>
-/// Flags are dead when a later instruction of the block overwrites them before any reads them and before control could leave the
-/// block: at a memory access (it may fault, or stop the block for a device), a branch, or anything that is no plain register work.
+/// Flags are dead when a later instruction of the block overwrites them before any reads them and before control
+/// could leave the
+/// block: at a memory access (it may fault, or stop the block for a device), a branch, or anything that is no plain
+/// register work.
 /// </remarks>
 static class FlagLiveness
 {

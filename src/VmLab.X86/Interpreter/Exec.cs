@@ -17,7 +17,9 @@ static class CodeKey
 static unsafe class Exec
 {
     /// <summary>Bytes of memory to read.</summary>
-    /// <returns><see langword="null"/> when the access faults or must leave the block: return <see cref="Abandon"/>.</returns>
+    /// <returns>
+    /// <see langword="null"/> when the access faults or must leave the block: return <see cref="Abandon"/>.
+    /// </returns>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static byte* Readable(CpuState* s, Op* op, ulong linear, int bytes)
     {
@@ -27,7 +29,9 @@ static unsafe class Exec
             : Vcpu.Of(s).ReadSlow(op, linear, bytes);
     }
 
-    /// <summary>Bytes of memory to read and then write at once. When done with them, return <see cref="Finish"/>.</summary>
+    /// <summary>
+    /// Bytes of memory to read and then write at once. When done with them, return <see cref="Finish"/>.
+    /// </summary>
     /// <inheritdoc cref="Readable"/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static byte* Modifiable(CpuState* s, Op* op, ulong linear, int bytes)

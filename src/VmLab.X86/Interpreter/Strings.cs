@@ -29,9 +29,12 @@ struct RepeatWhileNotZero : IRepeat
     public static bool WhileZero => false;
 }
 
-/// <summary>Handlers of string instructions: the last of their block, since a repetition takes from the budget as it goes.</summary>
+/// <summary>
+/// Handlers of string instructions: the last of their block, since a repetition takes from the budget as it goes.
+/// </summary>
 /// <remarks>
-/// Each iteration is one count, and a repetition of zero iterations is one. The budget may end it between iterations, with RIP on the
+/// Each iteration is one count, and a repetition of zero iterations is one. The budget may end it between iterations,
+/// with RIP on the
 /// instruction. Plain memory goes in bulk, a page at a time. <see cref="Op.Extra"/> is the address width in bits.
 /// Source: Intel SDM vol. 2, REP, MOVS, STOS, LODS, CMPS, SCAS, INS, OUTS.
 /// </remarks>

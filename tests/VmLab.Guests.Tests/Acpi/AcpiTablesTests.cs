@@ -24,8 +24,8 @@ public sealed class AcpiTablesTests
     {
         byte[] shortList = Table(Number(16, 4)), longList = Table(Number(24, 8));
 
-        ulong[] from32 = [.. Enumerable.Range(0, (shortList.Length - 36) / 4).Select(i => (ulong)BitConverter.ToUInt32(shortList, 36 + 4 * i))];
-        ulong[] from64 = [.. Enumerable.Range(0, (longList.Length - 36) / 8).Select(i => BitConverter.ToUInt64(longList, 36 + 8 * i))];
+        ulong[] from32 = [.. shortList[36..].Chunk(4).Select(pointer => (ulong)BitConverter.ToUInt32(pointer))];
+        ulong[] from64 = [.. longList[36..].Chunk(8).Select(pointer => BitConverter.ToUInt64(pointer))];
         byte[][] tables = [shortList, longList, .. from64.Select(Table), Table(Fadt(140, 8))];
         Assert.That(from32, Is.EqualTo(from64));
         Assert.That(tables.Select(table => Sum(table)), Is.All.Zero);
@@ -63,8 +63,12 @@ public sealed class AcpiTablesTests
         byte[] tables = AcpiTables.Build(Address, TestMachine.Hardware with { Cpus = 5 });
 
         byte[] madt = Find(tables, "APIC");
-        Assert.That(Subtables(madt).Where(entry => entry[0] == 0).Select(entry => (int)entry[3]), Is.EqualTo((int[])[0, 1, 2, 3, 4]));
-        Assert.That(Subtables(madt).Where(entry => entry[0] == 2).Select(entry => (entry[3], entry[4])), Is.EqualTo(((byte, byte)[])[(0, 2), (9, 9)]));
+        Assert.That(
+            Subtables(madt).Where(entry => entry[0] == 0).Select(entry => (int)entry[3]),
+            Is.EqualTo((int[])[0, 1, 2, 3, 4]));
+        Assert.That(
+            Subtables(madt).Where(entry => entry[0] == 2).Select(entry => (entry[3], entry[4])),
+            Is.EqualTo(((byte, byte)[])[(0, 2), (9, 9)]));
     }
 
     [Test]
@@ -79,9 +83,9 @@ public sealed class AcpiTablesTests
     [Test]
     public void Description_of_the_machine_is_as_it_was_when_iasl_read_it()
     {
-        string dump = string.Join('\n', Convert.ToHexString(Table(Fadt(140, 8))).Chunk(64).Select(line => new string(line))) + "\n";
+        IEnumerable<string> lines = Convert.ToHexString(Table(Fadt(140, 8))).Chunk(64).Select(line => new string(line) + "\n");
 
-        Assert.That(dump, Is.EqualTo(Fixture.Text("dsdt.txt")));
+        Assert.That(string.Concat(lines), Is.EqualTo(Fixture.Text("dsdt.txt")));
     }
 
     [Test]
@@ -103,7 +107,8 @@ public sealed class AcpiTablesTests
     static byte[] Find(byte[] tables, string signature)
     {
         for (int start = 128; start < tables.Length; start += 16)
-            if (Encoding.ASCII.GetString(tables, start, 4) == signature) return tables[start..(start + (int)Number(tables, start + 4, 4))];
+            if (Encoding.ASCII.GetString(tables, start, 4) == signature)
+                return tables[start..(start + (int)Number(tables, start + 4, 4))];
         return [];
     }
 

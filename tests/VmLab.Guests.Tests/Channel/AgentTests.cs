@@ -14,7 +14,8 @@ namespace VmLab.Guests.Tests.Channel;
 public sealed class AgentTests
 {
     // All but Run, and some that there are not.
-    static readonly Gen<ChannelKind> s_harmless = Gen.OneOf([.. Enum.GetValues<ChannelKind>().Except([ChannelKind.Run]), (ChannelKind)0, (ChannelKind)99]);
+    static readonly Gen<ChannelKind> s_harmless =
+        Gen.OneOf([.. Enum.GetValues<ChannelKind>().Except([ChannelKind.Run]), (ChannelKind)0, (ChannelKind)99]);
 
     readonly string _folder = Directory.CreateTempSubdirectory("vmlab-agent").FullName;
     readonly ChannelDecoder _decoder = new();
@@ -27,7 +28,12 @@ public sealed class AgentTests
         string path = Path.Combine(_folder, "agent");
         File.WriteAllBytes(path, AgentProgram.Build());
         File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserExecute);
-        var start = new ProcessStartInfo(path) { RedirectStandardInput = true, RedirectStandardOutput = true, WorkingDirectory = _folder };
+        var start = new ProcessStartInfo(path)
+        {
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            WorkingDirectory = _folder,
+        };
         _agent = Process.Start(start)!;
         Until<ChannelReady>();
     }
@@ -56,7 +62,8 @@ public sealed class AgentTests
     [TestCase("kill -TERM $$", 143)]
     [TestCase("no-such-command-anywhere 2>/dev/null", 127)]
     [TestCase("(", 2)]
-    public void Exit_code_is_that_of_the_shell(string command, int code) => Assert.That(Run(1, command).Code, Is.EqualTo(code));
+    public void Exit_code_is_that_of_the_shell(string command, int code) =>
+        Assert.That(Run(1, command).Code, Is.EqualTo(code));
 
     [Test]
     public void Standard_input_is_empty() => Assert.That(Run(1, "cat; echo end"), Is.EqualTo(new Ran("end\n", "", 0)));
@@ -117,7 +124,9 @@ public sealed class AgentTests
 
         ChannelMessage[] messages = [.. Until<ChannelExited>(ChannelRequest.MostAtOnce)];
 
-        Assert.That(messages.OfType<ChannelFailed>().Single(), Is.EqualTo(new ChannelFailed(ChannelRequest.MostAtOnce, GuestErrors.Busy, "too much at once")));
+        Assert.That(
+            messages.OfType<ChannelFailed>().Single(),
+            Is.EqualTo(new ChannelFailed(ChannelRequest.MostAtOnce, GuestErrors.Busy, "too much at once")));
         Assert.That(Run(99, "echo free").Output, Is.EqualTo("free\n"));
     }
 
@@ -138,7 +147,8 @@ public sealed class AgentTests
     {
         for (uint id = 1; id <= 20; id++) Send([.. ChannelRequest.Run(id, "sleep 1000"), .. ChannelRequest.Kill(id)]);
 
-        Assert.That(Until<ChannelExited>(20).OfType<ChannelExited>().Select(exited => exited.Code), Is.All.EqualTo(137));
+        Assert.That(
+            Until<ChannelExited>(20).OfType<ChannelExited>().Select(exited => exited.Code), Is.All.EqualTo(137));
     }
 
     [Test]
@@ -243,7 +253,8 @@ public sealed class AgentTests
         Until<ChannelFileContent>();
         Send(ChannelRequest.Kill(5));
 
-        Assert.That(Until<ChannelFailed>().Last(), Is.EqualTo(new ChannelFailed(5, GuestErrors.Cancelled, "cancelled")));
+        Assert.That(
+            Until<ChannelFailed>().Last(), Is.EqualTo(new ChannelFailed(5, GuestErrors.Cancelled, "cancelled")));
     }
 
     [Test]
@@ -286,10 +297,13 @@ public sealed class AgentTests
     {
         ChannelMessage[] messages = [.. Collect(id, command)];
         return new(
-            Encoding.Latin1.GetString([.. messages.OfType<ChannelOutput>().SelectMany(output => output.Bytes.ToArray())]),
-            Encoding.Latin1.GetString([.. messages.OfType<ChannelError>().SelectMany(error => error.Bytes.ToArray())]),
+            Text(messages.OfType<ChannelOutput>().Select(output => output.Bytes)),
+            Text(messages.OfType<ChannelError>().Select(error => error.Bytes)),
             messages.OfType<ChannelExited>().Single().Code);
     }
+
+    static string Text(IEnumerable<ReadOnlyMemory<byte>> parts) =>
+        Encoding.Latin1.GetString([.. parts.SelectMany(part => part.ToArray())]);
 
     byte[] RunBytes(uint id, string command) => Encoding.Latin1.GetBytes(Run(id, command).Output);
 
@@ -303,7 +317,8 @@ public sealed class AgentTests
     {
         Send(ChannelRequest.Get(id, path));
         ChannelMessage[] messages = [.. Until<ChannelFileEnd>()];
-        return ([.. messages.OfType<ChannelFileContent>().SelectMany(part => part.Bytes.ToArray())], messages.OfType<ChannelFileEnd>().Single().Mode);
+        byte[] content = [.. messages.OfType<ChannelFileContent>().SelectMany(part => part.Bytes.ToArray())];
+        return (content, messages.OfType<ChannelFileEnd>().Single().Mode);
     }
 
     void Send(byte[] request)

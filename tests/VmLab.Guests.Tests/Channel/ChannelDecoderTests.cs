@@ -5,7 +5,8 @@ namespace VmLab.Guests.Tests.Channel;
 
 public sealed class ChannelDecoderTests
 {
-    static readonly Gen<byte[]> s_bytes = Gen.OneOf(Gen.Byte, Gen.OneOf(ChannelFrame.Flag, ChannelFrame.Escape)).Array[0, 300];
+    static readonly Gen<byte[]> s_bytes =
+        Gen.OneOf(Gen.Byte, Gen.OneOf(ChannelFrame.Flag, ChannelFrame.Escape)).Array[0, 300];
 
     [Test]
     public void Every_kind_of_message_is_read()
@@ -21,7 +22,8 @@ public sealed class ChannelDecoderTests
         ];
 
         var decoder = new ChannelDecoder();
-        IEnumerable<ChannelMessage> read = cases.SelectMany(one => decoder.Feed(ChannelFrame.Encode(one.Kind, 7, one.Argument, [])));
+        IEnumerable<ChannelMessage> read =
+            cases.SelectMany(one => decoder.Feed(ChannelFrame.Encode(one.Kind, 7, one.Argument, [])));
 
         Assert.That(read, Is.EqualTo(cases.Select(one => one.Message)));
     }
@@ -47,7 +49,8 @@ public sealed class ChannelDecoderTests
 
             ChannelMessage[] messages = [.. wire.Chunk(pieceSize).SelectMany(piece => decoder.Feed(piece))];
 
-            return messages is [ChannelOutput output] && output.Id == id && output.Bytes.Span.SequenceEqual(payload) && decoder.Dropped == 0;
+            return messages is [ChannelOutput output] && output.Id == id && output.Bytes.Span.SequenceEqual(payload)
+                && decoder.Dropped == 0;
         });
 
     [Test]
@@ -105,7 +108,9 @@ public sealed class ChannelDecoderTests
         decoder.Feed(ChannelFrame.Encode(ChannelKind.Stored, 1, 0, []).AsSpan(..10));
         decoder.Reset();
 
-        Assert.That(decoder.Feed(ChannelFrame.Encode(ChannelKind.Stored, 2, 0, [])), Is.EqualTo((ChannelMessage[])[new ChannelStored(2)]));
+        Assert.That(
+            decoder.Feed(ChannelFrame.Encode(ChannelKind.Stored, 2, 0, [])),
+            Is.EqualTo((ChannelMessage[])[new ChannelStored(2)]));
         Assert.That(decoder.Dropped, Is.Zero);
     }
 

@@ -18,7 +18,8 @@ public sealed class CpioArchiveTests
 
         Entry[] entries = [.. Read(archive.Finish())];
 
-        Assert.That(entries.Select(entry => entry.Path), Is.EqualTo((string[])["dev", "dev/console", "init", "TRAILER!!!"]));
+        Assert.That(
+            entries.Select(entry => entry.Path), Is.EqualTo((string[])["dev", "dev/console", "init", "TRAILER!!!"]));
         Assert.That(entries[1].Field(9), Is.EqualTo(5));
         Assert.That(entries[1].Field(10), Is.EqualTo(1));
         Assert.That(entries[2].Field(1), Is.EqualTo(0x81ED));
@@ -46,15 +47,17 @@ public sealed class CpioArchiveTests
             foreach ((string path, byte[] content) in files) archive.Add(path, 0x81A4, content);
             byte[] bytes = archive.Finish();
             InitrdCheck.RequireWhole(bytes, "the archive");
+            IEnumerable<byte[]> contents = Read(bytes).SkipLast(1).Select(entry => entry.Content);
             return bytes.Length % 512 == 0
-                && Read(bytes).SkipLast(1).Select(entry => entry.Content).Zip(files, (content, file) => content.AsSpan().SequenceEqual(file.Item2)).All(same => same);
+                && contents.Zip(files, (content, file) => content.AsSpan().SequenceEqual(file.Item2)).All(same => same);
         });
 
     internal readonly record struct Entry(string Path, string Header, byte[] Content)
     {
         /// <summary>By their order after the magic: inode, mode, owner, group, links, time, size, device twice, node
         /// twice, name's size.</summary>
-        public int Field(int index) => int.Parse(Header.AsSpan(6 + 8 * index, 8), NumberStyles.HexNumber, CultureInfo.InvariantCulture);
+        public int Field(int index) =>
+            int.Parse(Header.AsSpan(6 + 8 * index, 8), NumberStyles.HexNumber, CultureInfo.InvariantCulture);
     }
 
     internal static IEnumerable<Entry> Read(byte[] archive)

@@ -15,7 +15,8 @@ public sealed class RootTreeTests
         _root.AddFile("/usr/sbin/ip", 0x1ED, "new");
         _root.AddFile("lib/x86_64-linux-gnu/libc.so.6", 0x1A4, "library");
 
-        Assert.That(Paths(), Is.SupersetOf((string[])["usr/bin/ls", "usr/sbin/ip", "usr/lib/x86_64-linux-gnu/libc.so.6"]));
+        Assert.That(
+            Paths(), Is.SupersetOf((string[])["usr/bin/ls", "usr/sbin/ip", "usr/lib/x86_64-linux-gnu/libc.so.6"]));
         Assert.That(Link("bin"), Is.EqualTo("usr/bin"));
         Assert.That(Link("lib64"), Is.EqualTo("usr/lib64"));
         Assert.That(_root.Contains("bin/ls") && _root.Contains("usr/bin/ls"), Is.True);

@@ -1,5 +1,4 @@
 using CsCheck;
-using VmLab.Core;
 using VmLab.Guests.Linux;
 using VmLab.Guests.Tests.Compression;
 
@@ -35,40 +34,42 @@ public sealed class BzImageTests
     }
 
     [Test]
-    public void Payload_of_another_size_than_it_says_is_refused() =>
-        Assert.That(
-            () => KernelPayload.Unpack(TestKernel.WithSize(UnpackerTests.Zstandard(TestKernel.Vmlinux()), 17), "vmlinuz"),
-            Throws.TypeOf<LabException>().With.Message.Contains("its payload is not whole"));
+    public void Payload_of_another_size_than_it_says_is_refused()
+    {
+        byte[] payload = TestKernel.WithSize(UnpackerTests.Zstandard(TestKernel.Vmlinux()), 17);
+
+        Assert.That(() => KernelPayload.Unpack(payload, "vmlinuz"), Refused.Saying("its payload is not whole"));
+    }
 
     [Test]
     public void What_is_no_kernel_is_refused() =>
         Assert.That(
             () => BzImage.Parse("#!/bin/sh\necho I am a script\n"u8.ToArray(), "notes.txt"),
-            Throws.TypeOf<LabException>().With.Message.StartsWith("notes.txt is not a Linux kernel"));
+            Refused.Saying("notes.txt is not a Linux kernel"));
 
     [Test]
     public void Truncated_kernel_is_refused_with_both_sizes() =>
         Assert.That(
             () => BzImage.Parse(TestKernel.BzImage()[..2300], "vmlinuz"),
-            Throws.TypeOf<LabException>().With.Message.Contains("truncated").And.Message.Contains("2,300 bytes"));
+            Refused.Saying("truncated", "2,300 bytes"));
 
     [Test]
     public void Old_protocol_is_refused_by_its_number() =>
         Assert.That(
             () => BzImage.Parse(With(0x206, 2, 0x0204), "vmlinuz"),
-            Throws.TypeOf<LabException>().With.Message.Contains("boot protocol 2.04"));
+            Refused.Saying("boot protocol 2.04"));
 
     [Test]
     public void Kernel_without_64_bit_entry_is_refused() =>
         Assert.That(
             () => BzImage.Parse(With(0x236, 2, 0), "vmlinuz"),
-            Throws.TypeOf<LabException>().With.Message.Contains("no 64-bit entry point"));
+            Refused.Saying("no 64-bit entry point"));
 
     [Test]
     public void Mad_addresses_are_refused() =>
         Assert.That(
             () => BzImage.Parse(With(0x258, 8, ulong.MaxValue - 5), "vmlinuz"),
-            Throws.TypeOf<LabException>().With.Message.Contains("make no sense"));
+            Refused.Saying("make no sense"));
 
     [Test]
     public void Damaged_kernel_never_gives_more_than_a_message() =>

@@ -8,7 +8,8 @@ namespace VmLab.Guests.Tests.Linux;
 public sealed class LinuxGuestTests
 {
     // Offsets in boot_params, from Documentation/x86/zero-page.rst.
-    const int AcpiRoot = 0x70, RangeCount = 0x1E8, BootFlag = 0x1FE, Magic = 0x202, LoaderType = 0x210, InitrdAddress = 0x218,
+    const int AcpiRoot = 0x70, RangeCount = 0x1E8, BootFlag = 0x1FE, Magic = 0x202, LoaderType = 0x210,
+              InitrdAddress = 0x218,
               InitrdSize = 0x21C, CommandLine = 0x228, SetupData = 0x250, Ranges = 0x2D0;
 
     static readonly byte[] s_initrd = Initrd();
@@ -25,7 +26,8 @@ public sealed class LinuxGuestTests
 
         Assert.That(entry.Mode, Is.EqualTo(BootMode.Long64));
         Assert.That(entry.Rip, Is.EqualTo(TestKernel.Entry));
-        Assert.That(_machine.Bytes(TestKernel.LoadAddress, TestKernel.SegmentSize), Is.EqualTo(TestKernel.Vmlinux()[120..]));
+        Assert.That(
+            _machine.Bytes(TestKernel.LoadAddress, TestKernel.SegmentSize), Is.EqualTo(TestKernel.Vmlinux()[120..]));
         Assert.That(_machine.Bytes(TestKernel.LoadAddress + TestKernel.SegmentSize, TestKernel.BssSize), Is.All.Zero);
     }
 
@@ -58,7 +60,8 @@ public sealed class LinuxGuestTests
         ulong initrd = Parameter(entry, InitrdAddress, 4), size = Parameter(entry, InitrdSize, 4);
         Assert.That(_machine.Bytes(entry.Rsi + Magic, 4), Is.EqualTo("HdrS"u8.ToArray()));
         Assert.That(Parameter(entry, LoaderType, 1), Is.EqualTo(0xFF));
-        Assert.That(_machine.Bytes(Parameter(entry, CommandLine, 4), 20), Is.EqualTo("console=ttyS0 quiet\0"u8.ToArray()));
+        Assert.That(
+            _machine.Bytes(Parameter(entry, CommandLine, 4), 20), Is.EqualTo("console=ttyS0 quiet\0"u8.ToArray()));
         Assert.That(_machine.Bytes(initrd, (int)size), Is.EqualTo(s_initrd));
         Assert.That(initrd % 4096, Is.Zero);
         Assert.That(initrd + size, Is.LessThanOrEqualTo(16.MiB.Bytes).And.GreaterThan(16.MiB.Bytes - 4096 - size));
@@ -147,38 +150,40 @@ public sealed class LinuxGuestTests
 
         Assert.That(
             () => small.Load(new LinuxGuest(TestKernel.BzImage(), s_initrd, "", "vmlinuz")),
-            Throws.TypeOf<LabException>().With.Message.Contains("needs at least 2.5").And.Message.Contains("the machine has 2 MiB"));
+            Refused.Saying("needs at least 2.5", "the machine has 2 MiB"));
     }
 
     [Test]
     public void Command_line_that_the_kernel_would_cut_is_refused() =>
         Assert.That(
             () => _machine.Load(new LinuxGuest(TestKernel.BzImage(), [], new string('x', 256))),
-            Throws.TypeOf<LabException>().With.Message.Contains("has 256 characters, and the kernel takes 255"));
+            Refused.Saying("has 256 characters, and the kernel takes 255"));
 
     [Test]
     public void Command_line_in_another_alphabet_is_refused() =>
         Assert.That(
             () => _machine.Load(new LinuxGuest(TestKernel.BzImage(), [], "vmlab.host=käse")),
-            Throws.TypeOf<LabException>().With.Message.Contains("ASCII"));
+            Refused.Saying("ASCII"));
 
     [Test]
     public void Bare_vmlinux_cannot_be_unpacked_in_the_guest() =>
         Assert.That(
             () => _machine.Load(new LinuxGuest(TestKernel.Vmlinux(), [], "") { Unpacking = KernelUnpacking.InGuest }),
-            Throws.TypeOf<LabException>().With.Message.Contains("no decompressor"));
+            Refused.Saying("no decompressor"));
 
     [Test]
     public void Truncated_initramfs_is_refused_before_the_kernel_sees_it() =>
         Assert.That(
             () => _machine.Load(new LinuxGuest(TestKernel.BzImage(), s_initrd[..200], "", "vmlinuz")),
-            Throws.TypeOf<LabException>().With.Message.StartsWith("The initramfs of vmlinuz is truncated"));
+            Refused.Saying("The initramfs of vmlinuz is truncated"));
 
     [Test]
-    public void Packed_initramfs_that_is_truncated_inside_is_refused() =>
-        Assert.That(
-            () => _machine.Load(new LinuxGuest(TestKernel.BzImage(), [.. s_initrd, .. TestKernel.Gzip(s_initrd[..200])], "", "vmlinuz")),
-            Throws.TypeOf<LabException>().With.Message.Contains("truncated"));
+    public void Packed_initramfs_that_is_truncated_inside_is_refused()
+    {
+        byte[] initrd = [.. s_initrd, .. TestKernel.Gzip(s_initrd[..200])];
+
+        Assert.That(() => _machine.Load(new LinuxGuest(TestKernel.BzImage(), initrd, "")), Refused.Saying("truncated"));
+    }
 
     [Test]
     public void Whole_initramfs_passes_packed_or_not() =>
@@ -190,7 +195,7 @@ public sealed class LinuxGuestTests
     public void Missing_kernel_file_is_named() =>
         Assert.That(
             () => LinuxGuest.FromFiles("/nowhere/vmlinuz", null, ""),
-            Throws.TypeOf<LabException>().With.Message.StartsWith("The kernel /nowhere/vmlinuz cannot be read"));
+            Refused.Saying("The kernel /nowhere/vmlinuz cannot be read"));
 
     [Test]
     public void Damaged_initramfs_never_gives_more_than_a_message() =>

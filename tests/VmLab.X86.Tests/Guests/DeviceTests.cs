@@ -5,7 +5,9 @@ using static VmLab.X86.Tests.Guests.VcpuFixture;
 
 namespace VmLab.X86.Tests.Guests;
 
-/// <summary>Devices are called at exact counts, with the accesses that the program made. Source: design.md, contract 4.</summary>
+/// <summary>
+/// Devices are called at exact counts, with the accesses that the program made. Source: design.md, contract 4.
+/// </summary>
 public sealed unsafe class DeviceTests : GuestTest, IMmioDevice, IPortDevice
 {
     const ulong Page = 0xD000_0000;
