@@ -3,7 +3,7 @@ using VmLab.Guests.Tests.Initramfs;
 
 namespace VmLab.Guests.Tests.Store;
 
-/// <summary>Debian's own packages, from the user's store; on demand, for they need apt and network the first time.</summary>
+/// <summary>Debian's own packages, from the user's store. The first time takes apt and network.</summary>
 [Explicit, Category("Slow")]
 public sealed class RealDebianTests
 {
@@ -18,7 +18,7 @@ public sealed class RealDebianTests
 
         string[] paths =
             [.. CpioArchiveTests.Read(await File.ReadAllBytesAsync(guest.InitramfsPath)).Select(entry => entry.Path)];
-        Assert.That(paths, Is.SupersetOf((string[])["usr/bin/sh", "usr/sbin/mkfs.ext4", "usr/lib64/ld-linux-x86-64.so.2"]));
+        Assert.That(paths, Is.SupersetOf((string[])["usr/bin/sh", "usr/sbin/mkfs.ext4"]));
         Assert.That(
             paths, Has.Some.EndsWith("/virtio_net.ko").And.Some.EndsWith("/libc.so.6").And.None.Contains("/gconv/"));
         Assert.That(inGuest.Rip, Is.EqualTo(onHost.Rip + 0x200));
