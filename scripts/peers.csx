@@ -7,6 +7,8 @@
 // process: VmLab's share has a process of its own, JIT and garbage collection included), R = vmlab/qemu, medians of the rounds.
 // `boot` counts from the start of the process to the shell; the other workloads from the command to its end on the console.
 // boot-unpack is a boot with the kernel unpacked by its own decompressor in the guest, as QEMU always does it.
+// sleep, measured when it is named, is an hour of guest time in which nothing happens but the guest's own wake-ups, which the line
+// tells; QEMU can skip it only with -icount, so R is vmlab/icount.
 using System.Diagnostics;
 using System.Globalization;
 using System.Runtime.CompilerServices;
@@ -14,6 +16,7 @@ using System.Threading;
 using VmLab; using VmLab.Core; using VmLab.Guests;
 
 const string Host = "peer", Engine = "interpreter", Qemu = "qemu-system-x86_64", QemuPackage = "qemu-system-x86";
+const string Sleep = "sleep", Wakeups = "wakeups";
 const int MemoryMiB = 256;
 CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
 
@@ -27,7 +30,7 @@ var workloads = new Dictionary<string, string>
 };
 
 string[] names = [.. Args.Where(arg => !arg.StartsWith("--") && !IsOptionValue(arg))];
-string[] unknown = [.. names.Except(["boot", "boot-unpack", .. workloads.Keys])];
+string[] unknown = [.. names.Except(["boot", "boot-unpack", Sleep, .. workloads.Keys])];
 if (unknown.Length > 0 || Option("--engine", Engine) != Engine)
 {
     Console.Error.WriteLine(unknown.Length > 0
@@ -36,6 +39,7 @@ if (unknown.Length > 0 || Option("--engine", Engine) != Engine)
     return 2;
 }
 if (names.Length == 0) names = ["boot", "boot-unpack", .. workloads.Keys];
+workloads[Sleep] = "sleep 3600";
 
 if (Args.Contains("--child"))
 {
@@ -44,6 +48,7 @@ if (Args.Contains("--child"))
 }
 
 var children = new List<Process>();
+var samples = new Dictionary<(string Name, string What), List<double>>();
 AppDomain.CurrentDomain.ProcessExit += (_, _) => KillChildren();
 try
 {
@@ -59,52 +64,59 @@ async Task<int> Compare()
     var guest = await GuestStore.OfUser().DebianAsync();
     bool hasQemu = HasQemu();
     if (!hasQemu) Console.Error.WriteLine($"QEMU is not here: `apt-get install {QemuPackage}` brings it. VmLab is measured alone.");
-    var samples = new Dictionary<(string Name, string Engine), List<double>>();
     int rounds = int.Parse(Option("--rounds", "3"));
     for (int round = 0; round < rounds; round++)
     {
-        await Measure(samples, "vmlab", Vmlab([.. names.Where(name => name != "boot-unpack")]));
-        if (names.Contains("boot-unpack")) await Measure(samples, "vmlab", Vmlab(["boot-unpack"]));
+        await Measure("vmlab", Vmlab([.. names.Where(name => name != "boot-unpack")]));
+        if (names.Contains("boot-unpack")) await Measure("vmlab", Vmlab(["boot-unpack"]));
         if (!hasQemu) continue;
-        await Measure(samples, "qemu", RunQemu(guest, []));
-        await Measure(samples, "icount", RunQemu(guest, ["-icount", "shift=0,sleep=off"]));
+        await Measure("qemu", RunQemu(guest, [], [.. names.Where(name => name != Sleep)]));
+        await Measure("icount", RunQemu(guest, ["-icount", "shift=0,sleep=off"], names));
     }
     foreach (string name in names)
     {
-        double vmlab = Median(samples[(name, "vmlab")]), mips = Median(samples[(name, "counts")]) / vmlab / 1e6;
         string peer = name == "boot-unpack" ? "boot" : name;
-        string qemu = hasQemu ? $"{Median(samples[(peer, "qemu")]):0.00}" : "-", icount = hasQemu ? $"{Median(samples[(peer, "icount")]):0.00}" : "-";
-        string ratio = hasQemu ? $"{vmlab / Median(samples[(peer, "qemu")]):0.00}" : "-";
-        WriteLine($"{name} engine={Engine} vmlab={vmlab:0.00} mips={mips:0} qemu={qemu} icount={icount} ratio={ratio}");
+        double? vmlab = Of(name, "vmlab"), qemu = Of(peer, "qemu"), icount = Of(peer, "icount");
+        string wakeups = name == Sleep ? $" {Wakeups}={Of(name, Wakeups)}" : "";
+        WriteLine($"{name} engine={Engine} vmlab={vmlab:0.00} mips={Of(name, "counts") / vmlab / 1e6:0} "
+            + $"qemu={Shown(qemu)} icount={Shown(icount)} ratio={Shown(vmlab / (name == Sleep ? icount : qemu))}{wakeups}");
     }
     return 0;
 }
 
-async Task Measure(Dictionary<(string, string), List<double>> samples, string engine, IAsyncEnumerable<(string Name, double Seconds, double Counts)> run)
+async Task Measure(string engine, IAsyncEnumerable<Sample> run)
 {
-    await foreach (var (name, seconds, counts) in run)
+    await foreach (Sample sample in run)
     {
-        Console.Error.WriteLine($"  {engine} {name}: {seconds:0.00} s");
-        Add((name, engine), seconds);
-        if (engine == "vmlab") Add((name, "counts"), counts);
-    }
-
-    void Add((string, string) key, double value)
-    {
-        if (!samples.TryGetValue(key, out var list)) samples[key] = list = [];
-        list.Add(value);
+        Console.Error.WriteLine($"  {engine} {sample.Name}: {sample.Seconds:0.00} s");
+        Add(sample.Name, engine, sample.Seconds);
+        if (engine != "vmlab") continue;
+        Add(sample.Name, "counts", sample.Counts);
+        Add(sample.Name, Wakeups, sample.Wakeups);
     }
 }
 
-// VmLab in a process of its own, which prints a line a workload: NAME CPU-SECONDS COUNTS.
-async IAsyncEnumerable<(string, double, double)> Vmlab(string[] workloads)
+void Add(string name, string what, double value)
+{
+    if (!samples.TryGetValue((name, what), out var list)) samples[(name, what)] = list = [];
+    list.Add(value);
+}
+
+double? Of(string name, string what) => samples.TryGetValue((name, what), out var list) ? Median(list) : null;
+
+static string Shown(double? value) => value is null ? "-" : $"{value:0.00}";
+
+record Sample(string Name, double Seconds, double Counts = 0, double Wakeups = 0);
+
+// VmLab in a process of its own, which prints a line a workload: NAME CPU-SECONDS COUNTS HALTS.
+async IAsyncEnumerable<Sample> Vmlab(string[] workloads)
 {
     string tool = Path.Combine(AppContext.BaseDirectory, "VmLab.Cli.dll");
     using Process child = Start("dotnet", [tool, "run", Here(), "--threads", "1", "--", "--child", .. workloads]);
     while (await child.StandardOutput.ReadLineAsync() is { } line)
     {
         string[] part = line.Split(' ');
-        yield return (part[0], double.Parse(part[1]), double.Parse(part[2]));
+        yield return new(part[0], double.Parse(part[1]), double.Parse(part[2]), double.Parse(part[3]));
     }
     await child.WaitForExitAsync();
     if (child.ExitCode != 0) throw new LabException($"VmLab's run ended with {child.ExitCode}: {await child.StandardError.ReadToEndAsync()}");
@@ -118,22 +130,22 @@ async Task RunChild()
     await Lab.RunAsync(fleet, async lab =>
     {
         await lab[peer].Console.Expect(DebianGuest.PromptOf(Host), within: 600.Seconds);
-        if (names.Any(name => name.StartsWith("boot"))) Tell(unpacks ? "boot-unpack" : "boot", 0, 0);
+        if (names.Any(name => name.StartsWith("boot"))) Tell(unpacks ? "boot-unpack" : "boot", 0, 0, 0);
         foreach (var (name, command) in workloads.Where(entry => names.Contains(entry.Key)))
         {
             double before = CpuSeconds(Process.GetCurrentProcess());
-            ulong counts = lab[peer].Retired;
+            ulong counts = lab[peer].Retired, halts = lab[peer].Exits[ExitReason.Halt];
             lab[peer].Console.Send(Marked(command));
-            await lab[peer].Console.Expect("\nMARK2", within: 600.Seconds);
-            Tell(name, before, counts);
+            await lab[peer].Console.Expect("\nMARK2", within: 2 * 3600.Seconds);
+            Tell(name, before, counts, halts);
         }
 
-        void Tell(string name, double before, ulong counts) =>
-            WriteLine($"{name} {CpuSeconds(Process.GetCurrentProcess()) - before:0.000} {lab[peer].Retired - counts}");
+        void Tell(string name, double before, ulong counts, ulong halts) => WriteLine(
+            $"{name} {CpuSeconds(Process.GetCurrentProcess()) - before:0.000} {lab[peer].Retired - counts} {lab[peer].Exits[ExitReason.Halt] - halts}");
     });
 }
 
-async IAsyncEnumerable<(string, double, double)> RunQemu(DebianGuest guest, string[] options)
+async IAsyncEnumerable<Sample> RunQemu(DebianGuest guest, string[] options, string[] names)
 {
     using Process qemu = Start(Qemu,
     [
@@ -142,14 +154,14 @@ async IAsyncEnumerable<(string, double, double)> RunQemu(DebianGuest guest, stri
         "-append", $"{guest.CommandLine} vmlab.host={Host}", .. options,
     ]);
     await ReadUntil(qemu, DebianGuest.PromptOf(Host));
-    if (names.Any(name => name.StartsWith("boot"))) yield return ("boot", CpuSeconds(qemu), 0);
+    if (names.Any(name => name.StartsWith("boot"))) yield return new("boot", CpuSeconds(qemu));
     foreach (var (name, command) in workloads.Where(entry => names.Contains(entry.Key)))
     {
         double before = CpuSeconds(qemu);
         await qemu.StandardInput.WriteAsync(Marked(command));
         await qemu.StandardInput.FlushAsync();
         await ReadUntil(qemu, "\nMARK2");
-        yield return (name, CpuSeconds(qemu) - before, 0);
+        yield return new(name, CpuSeconds(qemu) - before);
     }
     qemu.Kill();
     await qemu.WaitForExitAsync();

@@ -55,13 +55,19 @@ public sealed unsafe partial class Vcpu
     /// <summary>Empties the arena of decoded code when it is full.</summary>
     void MakeRoom()
     {
-        if (!_code.IsFull) return;
+        if (_code.IsFull) DropCode();
+    }
+
+    void DropCode()
+    {
         _code.Flush();
         _crossings.Clear();
         foreach (ulong stale in _code.TakeProtectedPages()) _ram.Unprotect(stale, PageFlags.Code);
     }
 
-    /// <summary>Decodes an instruction that lies in two pages; what it was decoded from is compared at every visit.</summary>
+    /// <summary>
+    /// Decodes an instruction that lies in two pages; what it was decoded from is compared at every visit.
+    /// </summary>
     Block* DecodeCrossing(ulong linear, ulong physical, ulong key)
     {
         int inFirst = GuestMemory.PageSize - (int)(physical & 0xFFF);
@@ -73,7 +79,9 @@ public sealed unsafe partial class Vcpu
         return FindCrossing(key, bytes, (int)(physical & 0xFFF));
     }
 
-    /// <summary>Decodes an instruction that lies in a device's range or nowhere: unclaimed addresses read as ones.</summary>
+    /// <summary>
+    /// Decodes an instruction that lies in a device's range or nowhere: unclaimed addresses read as ones.
+    /// </summary>
     Block* DecodeOutsideRam(ulong physical, ulong extraMode)
     {
         Span<byte> bytes = stackalloc byte[16];

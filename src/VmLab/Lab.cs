@@ -32,6 +32,7 @@ public sealed class Lab : IAsyncDisposable
     readonly List<Wait> _waits = [];
     readonly List<TimelineEvent> _timeline = [];
     readonly List<(ulong Time, int Machine, TimelineEvent What)> _happened = [];
+    Rng _shuffle;
     string? _lastReport;
     bool _isSettling;
     bool _isClosed;
@@ -42,6 +43,7 @@ public sealed class Lab : IAsyncDisposable
         Seed = options.Seed ?? fleet.RootSeed;
         _options = options;
         _pump = pump;
+        _shuffle = Rng.FromSeed(options.ShuffleSeed ?? 0);
         _pool = new FramePool(fleet.Machines.Aggregate(64.MiB, (sum, machine) => sum + machine.MemorySize));
         if (options.Hashes is { Length: > 0 } path) _hashes = new HashLog(path, appends: pump.Labs.Count > 0);
         int threads = Require.InRange(options.Threads, 0, 256);
@@ -102,7 +104,9 @@ public sealed class Lab : IAsyncDisposable
         }
     }
 
-    /// <summary>Powers a fleet on and returns the lab, which the caller closes: for fixtures and for the REPL.</summary>
+    /// <summary>
+    /// Powers a fleet on and returns the lab, which the caller closes: for fixtures and for the REPL.
+    /// </summary>
     /// <exception cref="LabException">The fleet has no machine, will not fit, or a guest is damaged; or the calling
     /// code has no pump.</exception>
     public static Task<Lab> StartAsync(Fleet fleet, LabOptions? options = null) =>
@@ -127,7 +131,8 @@ public sealed class Lab : IAsyncDisposable
     }
 
     /// <summary>Waits until every guest is up.</summary>
-    /// <param name="within">Limit in guest time, for each guest; the lab's own where it is <see langword="null"/>.</param>
+    /// <param name="within">Limit in guest time, for each guest; the lab's own where it is <see
+    /// langword="null"/>.</param>
     public Task Boot(TimeSpan? within = null, CancellationToken cancellation = default)
     {
         RequireOpen();
@@ -152,7 +157,8 @@ public sealed class Lab : IAsyncDisposable
     /// <summary>Waits until a condition holds; it is asked at the end of every quantum.</summary>
     /// <param name="within">Limit in guest time; the lab's own where it is <see langword="null"/>.</param>
     /// <exception cref="LimitReachedException">It did not hold in time.</exception>
-    /// <exception cref="MachineStoppedException">It does not hold, and no machine runs that could change it.</exception>
+    /// <exception cref="MachineStoppedException">It does not hold, and no machine runs that could change
+    /// it.</exception>
     public Task Until(Func<bool> condition, TimeSpan? within = null, CancellationToken cancellation = default) => Await(
         WaitFor<bool>("The condition did not come to hold", within, null, needsKernel: false, (out bool holds) => holds = condition()),
         cancellation);
@@ -215,6 +221,7 @@ public sealed class Lab : IAsyncDisposable
         ulong target = (Nanoseconds / s_quantum + 1) * s_quantum;
         foreach (Wait wait in _waits) target = Math.Min(target, wait.LimitAt);
         var running = _machines.FindAll(machine => machine.IsRunning).ConvertAll(machine => machine.Powered);
+        if (_options.ShuffleSeed is not null) Shuffle(running);
         _watchdog?.Begin();
         _crew.Run(running, target);
         _watchdog?.End();
@@ -310,6 +317,15 @@ public sealed class Lab : IAsyncDisposable
         _isSettling = false;
         WriteTimeline();
         EndWaits();
+    }
+
+    void Shuffle(List<PoweredMachine> machines)
+    {
+        for (int i = machines.Count - 1; i > 0; i--)
+        {
+            int other = (int)_shuffle.NextBelow((ulong)i + 1);
+            (machines[i], machines[other]) = (machines[other], machines[i]);
+        }
     }
 
     /// <summary>Puts what a quantum brought into the timeline, in the order of (time, machine, sequence).</summary>

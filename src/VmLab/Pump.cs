@@ -2,7 +2,9 @@ using VmLab.Core;
 
 namespace VmLab;
 
-/// <summary>The one thread that a script and its labs share: it runs continuations in order, and labs in between.</summary>
+/// <summary>
+/// The one thread that a script and its labs share: it runs continuations in order, and labs in between.
+/// </summary>
 /// <remarks>
 /// A lab advances only while one of its operations is awaited, and only here, so a script never sees a machine move
 /// under it.
@@ -31,7 +33,9 @@ public sealed class Pump : SynchronizationContext
 
     internal bool IsHere => Environment.CurrentManagedThreadId == _thread;
 
-    /// <summary>Runs a script, and every continuation of it, on the calling thread, and returns when it is done.</summary>
+    /// <summary>
+    /// Runs a script, and every continuation of it, on the calling thread, and returns when it is done.
+    /// </summary>
     /// <exception cref="LabException">The calling code runs on a pump already.</exception>
     public static void Run(Func<Task> script, LabOptions? options = null)
     {

@@ -44,7 +44,7 @@ public sealed class RunTests
     [Test]
     public void A_limit_that_is_reached_ends_with_1()
     {
-        Ending ending = Vmlab.Run("run", Script(Bare("await lab[bare].Console.Expect(\"login:\", within: 1.Seconds);", "jmp")));
+        Ending ending = Vmlab.Run("run", Script(Bare("await lab[bare].Console.Expect(\"login:\", within: 1.Seconds);", "jmp(here)")));
 
         Assert.That(ending.Code, Is.EqualTo(1));
         Assert.That(ending.Error, Does.Contain("the limit in guest time was reached")
@@ -94,12 +94,34 @@ public sealed class RunTests
         Assert.That(ending.Error, Does.Match("Fleet \"big\" will not fit: it needs 6.25 TiB, and [0-9.]+ [GM]iB are free."));
     }
 
+    [Test]
+    public void A_kernel_that_is_no_kernel_ends_with_2_and_its_name()
+    {
+        Ending ending = Vmlab.Run("run", Script("""
+            using VmLab; using VmLab.Core;
+            var fleet = Fleet.Define("bad").Vm("a", vm => vm.Boot(Guest.Linux("README.md")).Memory(64.MiB));
+            await Lab.RunAsync(fleet, lab => lab.Boot());
+            """));
+
+        Assert.That(ending.Code, Is.EqualTo(2));
+        Assert.That(ending.Error, Does.Contain("README.md"));
+    }
+
+    [Test]
+    public void A_triple_fault_ends_with_1_and_its_place()
+    {
+        Ending ending = Vmlab.Run("run", Script(Bare("await lab[bare].Console.Expect(\"login:\");", "ud2()")));
+
+        Assert.That(ending.Code, Is.EqualTo(1));
+        Assert.That(ending.Error, Does.Contain("it stopped at a triple fault, RIP 0000000000100000"));
+    }
+
     [TestCase("-INT")]
     [TestCase("-TERM")]
     public void An_interruption_ends_with_130_and_says_where_the_lab_stood(string signal)
     {
         Ending ending = Vmlab.Signal(signal, "running", "run", Script(Bare(
-            "WriteLine(\"running\"); await lab[bare].Console.Expect(\"never\", within: 3600.Seconds);", "jmp")));
+            "WriteLine(\"running\"); await lab[bare].Console.Expect(\"never\", within: 3600.Seconds);", "jmp(here)")));
 
         Assert.That(ending.Code, Is.EqualTo(130));
         Assert.That(ending.Error, Does.Contain("Stopped by request.").And.Contain("Lab \"bare\", seed 1, stood at"));
@@ -108,7 +130,7 @@ public sealed class RunTests
     [Test]
     public void The_hash_log_is_the_same_on_any_number_of_threads()
     {
-        string script = Script(Bare("await lab.RunFor(250.Milliseconds);", "jmp"));
+        string script = Script(Bare("await lab.RunFor(250.Milliseconds);", "jmp(here)"));
         string[] logs = [.. new[] { "1", "2" }.Select(threads =>
         {
             string log = Path.Combine(_folder, $"hashes{threads}.txt");
@@ -139,12 +161,12 @@ public sealed class RunTests
             """, "repl").Output,
         Is.EqualTo("5\n\"Stuck\"\n"));
 
-    /// <summary>A script with a lab of two bare machines that halt at once, or spin.</summary>
-    static string Bare(string body, string instruction = "hlt") =>
+    /// <summary>A script with a lab of two bare machines that do one instruction: halt, unless told to spin or fault.</summary>
+    static string Bare(string body, string instruction = "hlt()") =>
         $$"""
         #r "nuget: VmLab, 0.1.0"
         using VmLab; using VmLab.Core; using VmLab.Machines; using VmLab.Testing; using NUnit.Framework; using Iced.Intel;
-        Guest guest = Guest.Program(asm => { if ("{{instruction}}" == "hlt") asm.hlt(); else { var here = asm.CreateLabel(); asm.Label(ref here); asm.jmp(here); } });
+        Guest guest = Guest.Program(asm => { var here = asm.CreateLabel(); asm.Label(ref here); asm.{{instruction}}; });
         var fleet = Fleet.Define("bare").Seed(1).Vm("bare", out var bare, vm => vm.Boot(guest).Memory(4.MiB)).Vm("other", vm => vm.Boot(guest).Memory(4.MiB));
         await Lab.RunAsync(fleet, async lab => {
         {{body}}

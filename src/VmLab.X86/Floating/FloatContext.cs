@@ -62,7 +62,9 @@ public struct FloatContext
         return (Raised & ~Masks) == 0;
     }
 
-    /// <summary>Ends a step of an instruction that has several, as DPPS has: what it raised stays reported whatever follows.</summary>
+    /// <summary>
+    /// Ends a step of an instruction that has several, as DPPS has: what it raised stays reported whatever follows.
+    /// </summary>
     /// <returns>Whether there is a next step: an unmasked exception ends the instruction.</returns>
     internal bool EndStep()
     {

@@ -1,7 +1,9 @@
 namespace VmLab.X86;
 
 /// <summary>One visit to a string instruction: how far it may go, and where its pointers stand.</summary>
-/// <remarks>Registers are exact after every <see cref="Advance"/>, so that a fault or the budget may end the visit anywhere.</remarks>
+/// <remarks>
+/// Registers are exact after every <see cref="Advance"/>, so that a fault or the budget may end the visit anywhere.
+/// </remarks>
 unsafe struct StringRun
 {
     readonly bool _repeats;
