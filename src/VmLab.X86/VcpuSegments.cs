@@ -308,7 +308,7 @@ public sealed unsafe partial class Vcpu
         {
             if ((code & SegmentRights.Big) != 0) mode |= CodeMode.Code32;
             if ((_s->SegmentRights[Segment.Ss] & SegmentRights.Big) != 0) mode |= CodeMode.Stack32;
-            if (IsFlat(Segment.Ds) && IsFlat(Segment.Es) && IsFlat(Segment.Ss)) mode |= CodeMode.Flat;
+            if (IsFlat(Segment.Ds) && IsFlat(Segment.Es) && IsFlat(Segment.Ss) && IsFlat(Segment.Cs)) mode |= CodeMode.Flat;
         }
         if ((_s->Cr0 & (Cr0.Emulation | Cr0.TaskSwitched)) != 0) mode |= CodeMode.FloatOff | CodeMode.SseOff;
         if ((_s->Cr4 & Cr4.FxSave) == 0) mode |= CodeMode.SseOff;

@@ -134,7 +134,7 @@ unsafe readonly ref struct Form
             _op->Shift = (byte)System.Numerics.BitOperations.Log2((uint)i.MemoryIndexScale);
         }
         int segment = SegmentOf(i.MemorySegment);
-        bool hasBase = !IsLong || segment is Segment.Fs or Segment.Gs;
+        bool hasBase = segment is Segment.Fs or Segment.Gs || (Mode & CodeMode.Flat) == 0;
         if (hasBase) _op->Segment = (byte)segment;
         _op->IsStack = segment == Segment.Ss;
 

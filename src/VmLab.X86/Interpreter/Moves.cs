@@ -290,7 +290,9 @@ static unsafe class Stack
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Linear(CpuState* s, ulong pointer) =>
-        (s->ModeKey & CodeKey.Long) != 0 ? pointer : (uint)(Narrow(s, pointer) + s->SegmentBases[Segment.Ss]);
+        (s->ModeKey & CodeKey.Long) != 0 ? pointer
+        : (s->ModeKey & (ulong)CodeMode.Flat << CodeKey.Shift) != 0 ? Narrow(s, pointer)
+        : Segmentation.Linear(s, Segment.Ss, (uint)Narrow(s, pointer));
 
     /// <summary>Sets RSP, ESP or SP, leaving what the width leaves.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

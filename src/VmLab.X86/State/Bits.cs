@@ -76,9 +76,7 @@ public enum CodeMode : uint
     /// <summary>The stack pointer is ESP or RSP, not SP.</summary>
     Stack32 = 4,
 
-    /// <summary>
-    /// DS, ES and SS have base 0 and a limit of 4 GiB, and are writable: no segment checks are needed.
-    /// </summary>
+    /// <summary>CS, DS, ES and SS have base 0 and a limit of 4 GiB: they need no checks.</summary>
     Flat = 8,
 
     /// <summary>Blocks of one instruction.</summary>
