@@ -12,9 +12,8 @@ namespace VmLab.Guests;
 /// user.</summary>
 /// <remarks>
 /// The folder holds <c>selections</c> (which packages a set of names came to), <c>packages</c> (.deb files as
-/// downloaded) and <c>guests</c> (kernel, initramfs; by a hash of all that went in). What a selection says stays, without
-/// network,
-/// until it is updated. Several processes may share the folder.
+/// downloaded) and <c>guests</c> (kernel, initramfs; by a hash of all that went in). What a selection says stays,
+/// without network, until it is updated. Several processes may share the folder.
 /// </remarks>
 /// <param name="folder">Where to keep everything; made when needed.</param>
 /// <param name="source">Where packages come from.</param>
@@ -58,6 +57,7 @@ public sealed partial class GuestStore(string folder, IPackageSource source)
 
         if (!update && ReadSelection(names) is { } selected && Open(selected) is { } ready) return ready;
         using StoreLock _ = await StoreLock.TakeAsync(folder, cancellation).ConfigureAwait(false);
+        RemoveLeftovers();
         if (update || ReadSelection(names) is not { } selection)
         {
             progress?.Report($"asking apt for {string.Join(", ", [KernelMetapackage, Busybox, .. names])}");
@@ -219,6 +219,13 @@ public sealed partial class GuestStore(string folder, IPackageSource source)
         string unfinished = path + "." + Guid.NewGuid().ToString("N");
         write(unfinished);
         File.Move(unfinished, path, overwrite: true);
+    }
+
+    // Of processes that were ended while they held the lock.
+    void RemoveLeftovers()
+    {
+        foreach (string leftover in Directory.GetDirectories(folder, Temporary + "*"))
+            Directory.Delete(leftover, recursive: true);
     }
 
     string TemporaryFolder() =>

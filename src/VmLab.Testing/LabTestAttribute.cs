@@ -17,7 +17,8 @@ namespace VmLab.Testing;
 [AttributeUsage(AttributeTargets.Method)]
 public sealed class LabTestAttribute : TestAttribute, ISimpleTestBuilder, IWrapSetUpTearDown
 {
-    // NUnit waits for an async method by blocking. Every method of the test is wrapped, so that it is done when NUnit looks.
+    // NUnit waits for an async method by blocking. Every method of the test is wrapped, so that it is done when NUnit
+    // looks.
     TestMethod ISimpleTestBuilder.BuildFrom(IMethodInfo method, Test? suite)
     {
         if (suite is not null)

@@ -45,7 +45,8 @@ public sealed unsafe partial class Vcpu
             case Msr.MiscEnable: value = _s->MiscEnable; return true;
             case Msr.DebugControl: value = _s->DebugControl; return true;
             case Msr.MachineCheckCapabilities or Msr.MachineCheckStatus or Msr.PlatformId or Msr.FeatureControl: value = 0; return true;
-            case Msr.MicrocodeUpdate or Msr.AmdHardwareConfig or Msr.AmdSysConfig or Msr.AmdInterruptPending or Msr.AmdDecodeConfig: value = 0; return true;
+            case Msr.MicrocodeUpdate or Msr.AmdHardwareConfig or Msr.AmdSysConfig or Msr.AmdInterruptPending
+                or Msr.AmdDecodeConfig: value = 0; return true;
         }
         if (FixedMtrr(index) is var slot and >= 0)
         {
@@ -81,7 +82,8 @@ public sealed unsafe partial class Vcpu
             case >= Msr.MtrrVariableFirst and <= Msr.MtrrVariableLast: _s->MtrrVariable[index - Msr.MtrrVariableFirst] = value; return true;
             case Msr.MiscEnable: _s->MiscEnable = value; return true;
             case Msr.DebugControl: _s->DebugControl = value & 0x3; return true;
-            case Msr.MachineCheckStatus or Msr.MicrocodeUpdate or Msr.AmdHardwareConfig or Msr.AmdSysConfig or Msr.AmdInterruptPending or Msr.AmdDecodeConfig:
+            case Msr.MachineCheckStatus or Msr.MicrocodeUpdate or Msr.AmdHardwareConfig or Msr.AmdSysConfig
+                or Msr.AmdInterruptPending or Msr.AmdDecodeConfig:
                 return true;   // accepted, and nothing to change
         }
         if (FixedMtrr(index) is var slot and >= 0)

@@ -20,12 +20,15 @@ public enum StopReason
 }
 
 /// <summary>What a processor is wired to.</summary>
-/// <param name="Clock">The machine's clock: the processor publishes its exact time there before it calls a device.</param>
+/// <param name="Clock">The machine's clock: the processor publishes its exact time there before it calls a
+/// device.</param>
 public sealed record VcpuBoard(
     MemoryBus Memory, PortBus Ports, MsrBus Msrs, IInterruptSource Interrupts, VirtualClock Clock, ExitCounters Exits);
 
 /// <summary>One x86-64 processor: state, TLB, decoded code, and the interpreter that runs it.</summary>
-/// <remarks>A count is an instruction retired, a REP iteration, or an exception or interrupt delivered, and takes 1 ns.</remarks>
+/// <remarks>
+/// A count is an instruction retired, a REP iteration, or an exception or interrupt delivered, and takes 1 ns.
+/// </remarks>
 public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
 {
     readonly VcpuBoard _board;
@@ -55,7 +58,9 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
 
     ~Vcpu() => Free();
 
-    /// <summary>The state, for whoever sets up a machine or looks into it; engines own what lies behind Budget.</summary>
+    /// <summary>
+    /// The state, for whoever sets up a machine or looks into it; engines own what lies behind Budget.
+    /// </summary>
     public CpuState* State => _s;
 
     /// <summary>Counts since power-on: retired instructions, REP iterations and deliveries.</summary>

@@ -65,7 +65,9 @@ public sealed unsafe partial class Vcpu
         foreach (ulong stale in _code.TakeProtectedPages()) _ram.Unprotect(stale, PageFlags.Code);
     }
 
-    /// <summary>Decodes an instruction that lies in two pages; what it was decoded from is compared at every visit.</summary>
+    /// <summary>
+    /// Decodes an instruction that lies in two pages; what it was decoded from is compared at every visit.
+    /// </summary>
     Block* DecodeCrossing(ulong linear, ulong physical, ulong key)
     {
         int inFirst = GuestMemory.PageSize - (int)(physical & 0xFFF);
@@ -77,7 +79,9 @@ public sealed unsafe partial class Vcpu
         return FindCrossing(key, bytes, (int)(physical & 0xFFF));
     }
 
-    /// <summary>Decodes an instruction that lies in a device's range or nowhere: unclaimed addresses read as ones.</summary>
+    /// <summary>
+    /// Decodes an instruction that lies in a device's range or nowhere: unclaimed addresses read as ones.
+    /// </summary>
     Block* DecodeOutsideRam(ulong physical, ulong extraMode)
     {
         Span<byte> bytes = stackalloc byte[16];

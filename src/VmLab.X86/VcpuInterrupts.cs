@@ -184,7 +184,9 @@ public sealed unsafe partial class Vcpu
         WritePhysical(second, bytes[inFirst..]);
     }
 
-    /// <summary>Handlers outside long mode come with the legacy modes; until then such an exception shuts the processor down.</summary>
+    /// <summary>
+    /// Handlers outside long mode come with the legacy modes; until then such an exception shuts the processor down.
+    /// </summary>
     bool DeliverLegacy()
     {
         _s->FaultVector = Vector.DoubleFault;
@@ -197,7 +199,9 @@ public sealed unsafe partial class Vcpu
         return false;
     }
 
-    /// <summary>IRET in 64-bit mode or from a compatibility handler; <paramref name="bytes"/> is the operand's width.</summary>
+    /// <summary>
+    /// IRET in 64-bit mode or from a compatibility handler; <paramref name="bytes"/> is the operand's width.
+    /// </summary>
     /// <remarks>Source: Intel SDM vol. 2, IRET, "IA-32e-mode".</remarks>
     internal Op* ReturnFromInterrupt(Op* op, int bytes)
     {

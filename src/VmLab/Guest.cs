@@ -81,7 +81,8 @@ sealed record ReadySpec(IBootable Bootable, Readiness When) : Guest
 /// <summary>When a guest is up, for <see cref="Lab.Boot"/>.</summary>
 /// <param name="HasChannel">The guest serves the lab's command channel on its second serial port, and is up when that
 /// says so.</param>
-/// <param name="ConsoleText">The guest is up when its console shows this; <see langword="null"/> to ask for nothing.</param>
+/// <param name="ConsoleText">The guest is up when its console shows this; <see langword="null"/> to ask for
+/// nothing.</param>
 public sealed record Readiness(bool HasChannel, string? ConsoleText)
 {
     /// <summary>The guest is up as soon as it is powered on.</summary>

@@ -104,7 +104,9 @@ public sealed class Lab : IAsyncDisposable
         }
     }
 
-    /// <summary>Powers a fleet on and returns the lab, which the caller closes: for fixtures and for the REPL.</summary>
+    /// <summary>
+    /// Powers a fleet on and returns the lab, which the caller closes: for fixtures and for the REPL.
+    /// </summary>
     /// <exception cref="LabException">The fleet has no machine, will not fit, or a guest is damaged; or the calling
     /// code has no pump.</exception>
     public static Task<Lab> StartAsync(Fleet fleet, LabOptions? options = null) =>
@@ -129,7 +131,8 @@ public sealed class Lab : IAsyncDisposable
     }
 
     /// <summary>Waits until every guest is up.</summary>
-    /// <param name="within">Limit in guest time, for each guest; the lab's own where it is <see langword="null"/>.</param>
+    /// <param name="within">Limit in guest time, for each guest; the lab's own where it is <see
+    /// langword="null"/>.</param>
     public Task Boot(TimeSpan? within = null, CancellationToken cancellation = default)
     {
         RequireOpen();
@@ -154,7 +157,8 @@ public sealed class Lab : IAsyncDisposable
     /// <summary>Waits until a condition holds; it is asked at the end of every quantum.</summary>
     /// <param name="within">Limit in guest time; the lab's own where it is <see langword="null"/>.</param>
     /// <exception cref="LimitReachedException">It did not hold in time.</exception>
-    /// <exception cref="MachineStoppedException">It does not hold, and no machine runs that could change it.</exception>
+    /// <exception cref="MachineStoppedException">It does not hold, and no machine runs that could change
+    /// it.</exception>
     public Task Until(Func<bool> condition, TimeSpan? within = null, CancellationToken cancellation = default) => Await(
         WaitFor<bool>("The condition did not come to hold", within, null, needsKernel: false, (out bool holds) => holds = condition()),
         cancellation);

@@ -2,7 +2,9 @@ using VmLab.Core;
 
 namespace VmLab;
 
-/// <summary>The one thread that a script and its labs share: it runs continuations in order, and labs in between.</summary>
+/// <summary>
+/// The one thread that a script and its labs share: it runs continuations in order, and labs in between.
+/// </summary>
 /// <remarks>
 /// A lab advances while any of its operations is under way and the script waits. A script that waits for the host beside that (a
 /// download, a process) finds the lab at a guest time that depends on the host: await the one before starting the other.
@@ -33,7 +35,9 @@ public sealed class Pump : SynchronizationContext
 
     internal bool IsHere => Environment.CurrentManagedThreadId == _thread;
 
-    /// <summary>Runs a script, and every continuation of it, on the calling thread, and returns when it is done.</summary>
+    /// <summary>
+    /// Runs a script, and every continuation of it, on the calling thread, and returns when it is done.
+    /// </summary>
     /// <exception cref="LabException">The calling code runs on a pump already.</exception>
     public static void Run(Func<Task> script, LabOptions? options = null)
     {

@@ -65,7 +65,9 @@ public sealed class VmConsole
             }), cancellation);
     }
 
-    /// <summary>Types for the guest, which gets the bytes as its serial port takes them. A line ends in <c>\n</c>.</summary>
+    /// <summary>
+    /// Types for the guest, which gets the bytes as its serial port takes them. A line ends in <c>\n</c>.
+    /// </summary>
     public void Send(string text) => _vm.Powered.Machine.SendToConsole(Encoding.UTF8.GetBytes(text));
 
     /// <summary>Takes a byte, and says whether it ended a line on which the kernel reports its panic.</summary>

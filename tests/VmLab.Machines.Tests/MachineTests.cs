@@ -12,7 +12,7 @@ public sealed class MachineTests
 
     readonly FramePool _pool = new(1.GiB);
 
-    [OneTimeTearDown]
+    [TearDown]
     public void Free() => _pool.Dispose();
 
     [Test]

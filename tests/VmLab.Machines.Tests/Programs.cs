@@ -12,7 +12,9 @@ static class Programs
     public const ushort Serial = 0x3F8, Pit = 0x40;
     public const ulong Idt = 0x20_0000, Counter = 0x21_0000;
 
-    /// <summary>Counts timer interrupts of the 8254 at about 1 kHz while it computes, and stores what it computes.</summary>
+    /// <summary>
+    /// Counts timer interrupts of the 8254 at about 1 kHz while it computes, and stores what it computes.
+    /// </summary>
     public static readonly ProgramGuest Ticker = new(asm =>
     {
         Label handler = asm.CreateLabel(), start = asm.CreateLabel(), loop = asm.CreateLabel();
@@ -79,7 +81,9 @@ static class Programs
         asm.lidt(__[rdi]);
     }
 
-    /// <summary>Interrupts from vector 0x20 on, all masked but the timer's, and channel 0 as a rate generator.</summary>
+    /// <summary>
+    /// Interrupts from vector 0x20 on, all masked but the timer's, and channel 0 as a rate generator.
+    /// </summary>
     static void StartTimer(Assembler asm, int divisor)
     {
         foreach (var (port, value) in new (byte, int)[]

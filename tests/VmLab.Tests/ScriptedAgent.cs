@@ -4,7 +4,10 @@ using System.Text;
 
 namespace VmLab.Tests;
 
-/// <summary>The guest's end of the command channel, for tests: answers as told, in frames made here from the wire's description.</summary>
+/// <summary>
+/// The guest's end of the command channel, for tests: answers as told, in frames made here from the wire's
+/// description.
+/// </summary>
 sealed class ScriptedAgent
 {
     public const uint Run = 2, Put = 3, Data = 4, End = 5, Get = 6, Kill = 7;

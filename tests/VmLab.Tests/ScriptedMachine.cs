@@ -17,7 +17,9 @@ sealed record ScriptedGuest(Action<ScriptedMachine> Script, Readiness? When = nu
     public BootEntry Load(GuestMemory memory, BootContext context) => default;
 }
 
-/// <summary>Stands in for the PC in tests of the lab itself: acts of given machine times, and a seeded stream to act by.</summary>
+/// <summary>
+/// Stands in for the PC in tests of the lab itself: acts of given machine times, and a seeded stream to act by.
+/// </summary>
 sealed class ScriptedMachine : IMachine
 {
     readonly SortedDictionary<(ulong Time, int Order), Action> _acts = [];

@@ -1,6 +1,8 @@
 namespace VmLab.Tidy.Tests;
 
-/// <summary>References point down only: Core, then X86, Devices and Guests, then Machines, and so on up to the tool.</summary>
+/// <summary>
+/// References point down only: Core, then X86, Devices and Guests, then Machines, and so on up to the tool.
+/// </summary>
 public sealed class LayerTests
 {
     static readonly string[] s_engine = ["VmLab.Core", "VmLab.X86", "VmLab.Devices", "VmLab.Guests"];

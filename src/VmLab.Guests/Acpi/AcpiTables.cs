@@ -24,9 +24,9 @@ public static class AcpiTables
     const byte PortSpace = 1, MemorySpace = 0;
     const byte ByteAccess = 1, WordAccess = 2, DWordAccess = 3;
 
-    // FADT: legacy devices, no VGA, no ASPM; WBINVD, C1, no sleep button, no RTC in fixed registers, 32-bit timer,
+    // FADT: legacy devices, no VGA; WBINVD, C1, no sleep button, no RTC in fixed registers, 32-bit timer,
     // reset register.
-    const ushort BootArchitecture = 1 << 0 | 1 << 2 | 1 << 4;
+    const ushort BootArchitecture = 1 << 0 | 1 << 2;
     const uint Features = 1 << 0 | 1 << 2 | 1 << 5 | 1 << 6 | 1 << 8 | 1 << 10;
 
     /// <summary>Writes the tables, and returns the address of their root pointer (RSDP).</summary>

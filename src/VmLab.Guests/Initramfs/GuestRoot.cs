@@ -44,6 +44,7 @@ static class GuestRoot
             "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n");
         root.AddFile("etc/group", Plain, "root:x:0:\ntty:x:5:\ndisk:x:6:\nnogroup:x:65534:\n");
         root.AddFile("etc/hosts", Plain, "127.0.0.1 localhost\n");
+        root.AddFile("etc/nsswitch.conf", Plain, "passwd: files\ngroup: files\nhosts: files dns\n");
         root.AddFile("usr/bin/busybox", Executable, busybox);
         root.AddFile("usr/sbin/vmlab-agent", Executable, AgentProgram.Build());
     }

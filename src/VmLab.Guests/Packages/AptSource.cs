@@ -7,7 +7,8 @@ namespace VmLab.Guests.Packages;
 /// <summary>Debian's archive, as the host's apt knows it.</summary>
 /// <remarks>Runs apt-cache and apt-get; only <c>apt-get update</c>, where the lists are empty or stale, needs
 /// root.</remarks>
-public sealed class AptSource : IPackageSource
+/// <param name="programs">Folder of apt-cache and apt-get; by default wherever PATH finds them.</param>
+public sealed class AptSource(string programs = "") : IPackageSource
 {
     // By how much Debian itself counts on a package: of several that provide the same, the one it installs.
     static readonly string[] s_priorities = ["required", "important", "standard", "optional", "extra"];
@@ -72,7 +73,7 @@ public sealed class AptSource : IPackageSource
             + "run `sudo apt-get update`, then try again.");
     }
 
-    static async Task<IReadOnlyList<PackageRecord>> ShowAsync(
+    async Task<IReadOnlyList<PackageRecord>> ShowAsync(
         IReadOnlyCollection<string> names, CancellationToken cancellation)
     {
         CommandOutput shown = await RunAsync("apt-cache", ["show", "--no-all-versions", .. names], ".", cancellation)
@@ -87,7 +88,7 @@ public sealed class AptSource : IPackageSource
     }
 
     // The policy names each list with where it is from; what is merely installed has no address.
-    static async Task<bool> HasListsAsync(CancellationToken cancellation)
+    async Task<bool> HasListsAsync(CancellationToken cancellation)
     {
         CommandOutput policy = await RunAsync("apt-cache", ["policy"], ".", cancellation).ConfigureAwait(false);
         return policy.Output.Contains("://", StringComparison.Ordinal);
@@ -95,13 +96,13 @@ public sealed class AptSource : IPackageSource
 
     readonly record struct CommandOutput(int ExitCode, string Output, string Error);
 
-    static async Task<CommandOutput> RunAsync(
+    async Task<CommandOutput> RunAsync(
         string program, string[] arguments, string folder, CancellationToken cancellation)
     {
         var (output, error) = (new StringBuilder(), new StringBuilder());
         try
         {
-            CommandResult result = await Cli.Wrap(program)
+            CommandResult result = await Cli.Wrap(Path.Combine(programs, program))
                 .WithArguments(arguments)
                 .WithWorkingDirectory(folder)
                 .WithEnvironmentVariables(
@@ -116,7 +117,8 @@ public sealed class AptSource : IPackageSource
         {
             throw new LabException(
                 $"The Debian guest is fetched with apt, and {program} does not run on this machine. "
-                + "Use a Debian host, copy a cache from one (see VMLAB_CACHE), or boot your own kernel with Guest.Linux.",
+                + "Use a Debian host, copy a cache from one (see VMLAB_CACHE), "
+                + "or boot your own kernel with Guest.Linux.",
                 cause);
         }
     }

@@ -4,8 +4,10 @@ namespace VmLab.X86;
 
 /// <summary>Finds the instructions of a block whose arithmetic flags nobody can see.</summary>
 /// <remarks>
-/// Flags are dead when a later instruction of the block overwrites them before any reads them and before control could leave the
-/// block: at a memory access (it may fault, or stop the block for a device), a branch, or anything that is no plain register work.
+/// Flags are dead when a later instruction of the block overwrites them before any reads them and before control
+/// could leave the
+/// block: at a memory access (it may fault, or stop the block for a device), a branch, or anything that is no plain
+/// register work.
 /// </remarks>
 static class FlagLiveness
 {
@@ -24,11 +26,20 @@ static class FlagLiveness
                 areDead[i] = false;
                 continue;
             }
-            RflagsBits written = instruction.RflagsModified & Arithmetic;
+            RflagsBits written = SurelyWritten(instruction);
             areDead[i] = written != 0 && (written & live) == 0;
             live = live & ~written | instruction.RflagsRead & Arithmetic;
         }
     }
+
+    /// <summary>A shift by CL may be by 0, which leaves all flags; a bit test leaves those that the manual calls undefined.</summary>
+    static RflagsBits SurelyWritten(in Instruction instruction) => instruction.Mnemonic switch
+    {
+        Mnemonic.Bt or Mnemonic.Bts or Mnemonic.Btr or Mnemonic.Btc => RflagsBits.CF,
+        Mnemonic.Shl or Mnemonic.Sal or Mnemonic.Shr or Mnemonic.Sar or Mnemonic.Rol or Mnemonic.Ror or Mnemonic.Rcl or Mnemonic.Rcr
+            or Mnemonic.Shld or Mnemonic.Shrd when instruction.GetOpKind(instruction.OpCount - 1) == OpKind.Register => RflagsBits.None,
+        _ => instruction.RflagsModified & Arithmetic,
+    };
 
     /// <summary>Nothing but general registers, immediates and flags, and no way to fault.</summary>
     static bool IsPlain(in Instruction instruction)

@@ -154,7 +154,7 @@ static unsafe class MoveTable
         if (f.Instruction.Op0Kind == OpKind.Register && f.Instruction.Op0Register.IsSegmentRegister())
         {
             f.Op->Extra = (byte)Form.SegmentOf(f.Instruction.Op0Register);
-            return width switch { 2 => &SystemOps.PushSegment<W16>, 4 => &SystemOps.PushSegment<W32>, _ => &SystemOps.PushSegment<W64> };
+            return width switch { 2 => &SegmentOps.PushSegment<W16>, 4 => &SegmentOps.PushSegment<W32>, _ => &SegmentOps.PushSegment<W64> };
         }
         return width switch { 2 => Push<W16>(f), 4 => Push<W32>(f), _ => Push<W64>(f) };
     }
@@ -180,7 +180,7 @@ static unsafe class MoveTable
         if (f.Instruction.Op0Kind == OpKind.Register && f.Instruction.Op0Register.IsSegmentRegister())
         {
             f.Op->Extra = (byte)Form.SegmentOf(f.Instruction.Op0Register);
-            return width switch { 2 => &SystemOps.PopSegment<W16>, 4 => &SystemOps.PopSegment<W32>, _ => &SystemOps.PopSegment<W64> };
+            return width switch { 2 => &SegmentOps.PopSegment<W16>, 4 => &SegmentOps.PopSegment<W32>, _ => &SegmentOps.PopSegment<W64> };
         }
         return width switch { 2 => Pop<W16>(f), 4 => Pop<W32>(f), _ => Pop<W64>(f) };
     }

@@ -1,8 +1,6 @@
 namespace VmLab.X86.Floating;
 
-/// <summary>
-/// How to compute (rounding, masks, treatment of denormals) and what happened: one instruction's dealings with MXCSR.
-/// </summary>
+/// <summary>How to compute (rounding, masks, treatment of denormals) and what happened: one instruction's dealings with MXCSR.</summary>
 /// <remarks>
 /// An instruction makes a context from the control register, computes each of its elements with it, and ends with
 /// <see cref="Retire"/>. The x87 uses the same context, its control word moved to the places that MXCSR has.
@@ -19,9 +17,7 @@ public struct FloatContext
 
     FloatExceptions _earlier;   // of the steps that have ended, all masked
 
-    /// <param name="mxcsr">
-    /// The register as it is, sticky flags included; they spare the fast paths a proof of exactness.
-    /// </param>
+    /// <param name="mxcsr">The register as it is, sticky flags included; they spare the fast paths a proof of exactness.</param>
     public FloatContext(uint mxcsr) => Control = mxcsr;
 
     /// <summary>MXCSR, or an x87 control word in its layout.</summary>
@@ -41,8 +37,7 @@ public struct FloatContext
     public readonly bool FlushesToZero => (Control & FlushToZeroBit) != 0;
 
     /// <summary>
-    /// What the status flags show in the end: an unmasked exception found before the result keeps those of the result
-    /// away.
+    /// What the status flags show in the end: an unmasked exception found before the result keeps those of the result away.
     /// </summary>
     public readonly FloatExceptions Reported =>
         _earlier | ((Raised & ~Masks & FloatExceptions.BeforeResult) == 0 ? Raised : Raised & FloatExceptions.BeforeResult);
@@ -52,9 +47,7 @@ public struct FloatContext
         new((control & 0x3Fu) << MaskShift | (uint)(control >> 10 & 3) << RoundingShift);
 
     /// <summary>Adds what was raised to the sticky flags of MXCSR, once for all elements of an instruction.</summary>
-    /// <returns>
-    /// Whether the result may be written; if not, the instruction ends in #XM and changes nothing else.
-    /// </returns>
+    /// <returns>Whether the result may be written; if not, the instruction ends in #XM and changes nothing else.</returns>
     public readonly bool Retire(ref uint mxcsr)
     {
         if ((Raised | _earlier) == 0) return true;
@@ -72,11 +65,12 @@ public struct FloatContext
         return true;
     }
 
-    /// <summary>
-    /// Rounding is nearest, and an inexact result changes nothing: the flag is set already and masked.
-    /// </summary>
-    internal readonly bool IgnoresInexact =>
-        (Control & (RoundingBits | InexactMask | InexactFlag)) == (InexactMask | InexactFlag);
+    /// <summary>Rounding is nearest, and an inexact result changes nothing: the flag is set already and masked.</summary>
+    internal readonly bool IgnoresInexact => AllowsUsual(Control);
+
+    /// <summary>As <see cref="IgnoresInexact"/>, before there is a context.</summary>
+    internal static bool AllowsUsual(uint mxcsr) =>
+        (mxcsr & (RoundingBits | InexactMask | InexactFlag)) == (InexactMask | InexactFlag);
 
     internal readonly bool IsMasked(FloatExceptions exception) => (Masks & exception) != 0;
 
@@ -87,4 +81,7 @@ public struct FloatContext
     }
 
     internal void Raise(FloatExceptions exceptions) => Raised |= exceptions;
+
+    internal readonly FloatContext WithRounding(RoundingMode rounding) =>
+        this with { Control = Control & ~RoundingBits | (uint)rounding << RoundingShift };
 }

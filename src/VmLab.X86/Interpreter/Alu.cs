@@ -139,7 +139,9 @@ unsafe struct Xor : IBinary
 
 static unsafe class Logic
 {
-    /// <summary>CF, OF and AF are cleared (AF is undefined by the manual; we define it 0), the others follow the result.</summary>
+    /// <summary>
+    /// CF, OF and AF are cleared (AF is undefined by the manual; we define it 0), the others follow the result.
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Set<W>(CpuState* s, ulong r)
         where W : IWidth
@@ -366,7 +368,9 @@ static unsafe class Alu
         return op + 1;
     }
 
-    /// <summary>BSF: a zero source sets ZF and leaves the target (undefined by the manual; processors do this).</summary>
+    /// <summary>
+    /// BSF: a zero source sets ZF and leaves the target (undefined by the manual; processors do this).
+    /// </summary>
     public static Op* BitScanForward<W, TSource>(CpuState* s, Op* op)
         where W : IWidth
         where TSource : ISource

@@ -174,7 +174,9 @@ static unsafe class Moves
         return op + 1;
     }
 
-    /// <summary>ENTER without nesting (level 0), which is all that compilers emit; deeper levels copy frame pointers.</summary>
+    /// <summary>
+    /// ENTER without nesting (level 0), which is all that compilers emit; deeper levels copy frame pointers.
+    /// </summary>
     public static Op* Enter<W>(CpuState* s, Op* op)
         where W : IWidth
     {
@@ -202,7 +204,10 @@ static unsafe class Moves
         return op + 1;
     }
 
-    /// <summary>PUSHA and POPA have no place in 64-bit mode; XLAT, LAHF, SAHF and the sign extensions of the accumulator follow.</summary>
+    /// <summary>
+    /// PUSHA and POPA have no place in 64-bit mode; XLAT, LAHF, SAHF and the sign extensions of the accumulator
+    /// follow.
+    /// </summary>
     public static Op* Translate<TAddress>(CpuState* s, Op* op)
         where TAddress : IAddress
     {
@@ -285,7 +290,9 @@ static unsafe class Stack
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Linear(CpuState* s, ulong pointer) =>
-        (s->ModeKey & CodeKey.Long) != 0 ? pointer : (uint)(Narrow(s, pointer) + s->SegmentBases[Segment.Ss]);
+        (s->ModeKey & CodeKey.Long) != 0 ? pointer
+        : (s->ModeKey & (ulong)CodeMode.Flat << CodeKey.Shift) != 0 ? Narrow(s, pointer)
+        : Segmentation.Linear(s, Segment.Ss, (uint)Narrow(s, pointer));
 
     /// <summary>Sets RSP, ESP or SP, leaving what the width leaves.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -296,7 +303,10 @@ static unsafe class Stack
         else *(ushort*)(s->Gpr + Gpr.Rsp) = (ushort)pointer;
     }
 
-    /// <summary>A push or pop failed: where its address was to blame, that is the stack's fault, whatever the operand's segment.</summary>
+    /// <summary>
+    /// A push or pop failed: where its address was to blame, that is the stack's fault, whatever the operand's
+    /// segment.
+    /// </summary>
     public static Op* Fail(CpuState* s)
     {
         if (s->Leave == X86.Leave.Fault && s->FaultVector == Vector.GeneralProtection) s->FaultVector = Vector.StackFault;

@@ -4,7 +4,8 @@ namespace VmLab.X86;
 
 /// <summary>Handlers of multiplication and division. Source: Intel SDM vol. 2, by mnemonic.</summary>
 /// <remarks>
-/// Undefined by the manual and defined here: after a multiplication SF, ZF and PF follow the low half and AF is clear; a division
+/// Undefined by the manual and defined here: after a multiplication SF, ZF and PF follow the low half and AF is
+/// clear; a division
 /// leaves the flags as they were.
 /// </remarks>
 static unsafe class MulDiv

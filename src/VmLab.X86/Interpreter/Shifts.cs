@@ -13,7 +13,8 @@ unsafe interface IShift
         where W : IWidth;
 }
 
-// Flags that the manual leaves undefined (OF for counts above 1, AF always, CF of an overlong SHL or SHR of 8 and 16 bits) are
+// Flags that the manual leaves undefined (OF for counts above 1, AF always, CF of an overlong SHL or SHR of 8 and 16
+// bits) are
 // defined here by the formula for a count of 1 applied to the last step, AF clear.
 
 unsafe struct Shl : IShift
@@ -161,7 +162,10 @@ static unsafe class Shifts
         return Exec.Finish(s, op);
     }
 
-    /// <summary>SHLD and SHRD to a register; the count is in <see cref="Op.Immediate"/>, or in CL where <see cref="Op.Extra"/> says so.</summary>
+    /// <summary>
+    /// SHLD and SHRD to a register; the count is in <see cref="Op.Immediate"/>, or in CL where <see cref="Op.Extra"/>
+    /// says so.
+    /// </summary>
     public static Op* DoubleShift<W, TLeft>(CpuState* s, Op* op)
         where W : IWidth
         where TLeft : IDirection
@@ -198,7 +202,9 @@ static unsafe class Shifts
         return op + 1;
     }
 
-    /// <summary>The memory forms: a register's bit number reaches beyond the operand, an immediate's does not.</summary>
+    /// <summary>
+    /// The memory forms: a register's bit number reaches beyond the operand, an immediate's does not.
+    /// </summary>
     public static Op* BitMemory<TOp, W, TAddress, TSource>(CpuState* s, Op* op)
         where TOp : IBit
         where W : IWidth
@@ -229,7 +235,8 @@ static unsafe class Shifts
         where W : IWidth
         where TLeft : IDirection
     {
-        // For 16 bits and a count above 16 the result is undefined by the manual; the operand repeats here, as on processors.
+        // For 16 bits and a count above 16 the result is undefined by the manual; the operand repeats here, as on
+        // processors.
         UInt128 wide = TLeft.IsLeft ? (UInt128)value << W.Bits | filler : (UInt128)filler << W.Bits | value;
         if (W.Bits == 16 && !TLeft.IsLeft) wide |= (UInt128)value << 32;
         if (W.Bits == 16 && TLeft.IsLeft) wide = (UInt128)value << 32 | (UInt128)filler << 16 | value;

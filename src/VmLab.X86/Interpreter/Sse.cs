@@ -5,7 +5,10 @@ using System.Runtime.Intrinsics;
 namespace VmLab.X86;
 
 /// <summary>An operation on vector registers; it uses what it needs of its operands.</summary>
-/// <remarks>For MMX the operands stand in the lower halves, the upper ones being zero, and the lower half of the result counts.</remarks>
+/// <remarks>
+/// For MMX the operands stand in the lower halves, the upper ones being zero, and the lower half of the result
+/// counts.
+/// </remarks>
 interface IVector
 {
     /// <param name="a">The old target.</param>
@@ -76,9 +79,12 @@ unsafe struct AlignedMemory<TAddress> : ISource
     public static byte* Pointer(CpuState* s, Op* op, int bytes) => Sse.Readable(s, op, TAddress.Of(s, op));
 }
 
-/// <summary>What the handlers of vector instructions share: aligned memory, and the common shapes of an instruction.</summary>
+/// <summary>
+/// What the handlers of vector instructions share: aligned memory, and the common shapes of an instruction.
+/// </summary>
 /// <remarks>
-/// <see cref="Op.A"/> and <see cref="Op.B"/> are byte offsets into the XMM registers, 16 times the number, plus the element's
+/// <see cref="Op.A"/> and <see cref="Op.B"/> are byte offsets into the XMM registers, 16 times the number, plus the
+/// element's
 /// where an instruction is about one; for a general register they are its offset in the state, as ever.
 /// </remarks>
 static unsafe class Sse
@@ -101,7 +107,7 @@ static unsafe class Sse
     }
 
     /// <summary>Sixteen aligned bytes of memory to write; #GP(0) when they are not aligned.</summary>
-    /// <inheritdoc cref="Exec.Modifiable"/>
+    /// <inheritdoc cref="Exec.Writable"/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static byte* Writable(CpuState* s, Op* op, ulong linear)
     {
@@ -144,7 +150,7 @@ static unsafe class Sse
         where TAddress : IAddress
     {
         ulong linear = TAddress.Of(s, op);
-        byte* target = TLoad.IsAligned ? Writable(s, op, linear) : Exec.Modifiable(s, op, linear, 16);
+        byte* target = TLoad.IsAligned ? Writable(s, op, linear) : Exec.Writable(s, op, linear, 16);
         if (target == null) return Exec.Abandon(s, op);
         Vector128.Load((byte*)s->Xmm + op->B).Store(target);
         return Exec.Finish(s, op);
@@ -173,7 +179,7 @@ static unsafe class Sse
 
     [MethodImpl(MethodImplOptions.NoInlining)]
     static byte* WriteSlow(CpuState* s, Op* op, ulong linear) =>
-        IsAligned(s, linear) ? Vcpu.Of(s).WriteSlow(op, linear, 16) : null;
+        IsAligned(s, linear) ? Vcpu.Of(s).WriteSlow(op, linear, 16, isRead: false) : null;
 
     /// <returns>Whether the address is a multiple of 16; if not, the fault is set.</returns>
     public static bool IsAligned(CpuState* s, ulong linear)

@@ -52,7 +52,9 @@ struct MultiplyAdd : IVector
     }
 }
 
-/// <summary>PMADDUBSW: unsigned bytes of the target by signed ones of the source, added in pairs and saturated.</summary>
+/// <summary>
+/// PMADDUBSW: unsigned bytes of the target by signed ones of the source, added in pairs and saturated.
+/// </summary>
 struct MultiplyAddBytes : IVector
 {
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -7,7 +7,9 @@ namespace VmLab.X86;
 /// <summary>Handlers of SSE4 that set flags, or choose by XMM0.</summary>
 static unsafe class SseCompare
 {
-    /// <summary>PTEST: ZF tells of target and source, CF of source and not target; the other flags are cleared.</summary>
+    /// <summary>
+    /// PTEST: ZF tells of target and source, CF of source and not target; the other flags are cleared.
+    /// </summary>
     [MethodImpl(Sse.Hot)]
     public static Op* Test<TSource>(CpuState* s, Op* op)
         where TSource : ISource
@@ -90,7 +92,8 @@ unsafe struct ImplicitLength : IStringLength
 
 /// <summary>What PCMPESTRI, PCMPESTRM, PCMPISTRI and PCMPISTRM compute.</summary>
 /// <remarks>
-/// The control byte: bit 0 words, bit 1 signed, bits 3:2 the aggregation, bits 5:4 the polarity, bit 6 the last place or a mask of
+/// The control byte: bit 0 words, bit 1 signed, bits 3:2 the aggregation, bits 5:4 the polarity, bit 6 the last place
+/// or a mask of
 /// whole elements. Source: Intel SDM vol. 2B §4.1.
 /// </remarks>
 readonly unsafe ref struct StringComparison<TLength>
@@ -164,7 +167,9 @@ readonly unsafe ref struct StringComparison<TLength>
 
     int Value(ushort element) => !IsSigned ? element : IsWords ? (short)element : (sbyte)element;
 
-    /// <summary>Whether the first string is in the second from a place on; what lies behind the last element is not compared.</summary>
+    /// <summary>
+    /// Whether the first string is in the second from a place on; what lies behind the last element is not compared.
+    /// </summary>
     bool StartsAt(int place, ReadOnlySpan<ushort> first, int firstLength, ReadOnlySpan<ushort> second, int secondLength)
     {
         for (int i = 0; i < firstLength && place + i < _count; i++)

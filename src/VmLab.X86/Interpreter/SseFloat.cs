@@ -12,9 +12,21 @@ interface IFloatVector
     /// <param name="b">The source.</param>
     /// <param name="control">The immediate operand, if there is one.</param>
     static abstract Vector128<byte> Apply(Vector128<byte> a, Vector128<byte> b, byte control, ref FloatContext context);
+
+    /// <summary>There is a quick way for the usual case.</summary>
+    static virtual bool HasUsual => false;
+
+    /// <summary>Computes the usual case, of which <see cref="UsualCase"/> tells.</summary>
+    static virtual bool TryUsual(Vector128<byte> a, Vector128<byte> b, out Vector128<byte> result)
+    {
+        result = default;
+        return false;
+    }
 }
 
-/// <summary>Handlers of floating-point arithmetic. An unmasked exception ends in #XM, and nothing but MXCSR has changed.</summary>
+/// <summary>
+/// Handlers of floating-point arithmetic. An unmasked exception ends in #XM, and nothing but MXCSR has changed.
+/// </summary>
 /// <remarks>Source: Intel SDM vol. 1 §11.5; vol. 3A §2.5 (CR4.OSXMMEXCPT).</remarks>
 static unsafe class SseFloat
 {
@@ -28,10 +40,11 @@ static unsafe class SseFloat
         byte* source = TSource.Pointer(s, op, TLoad.Bytes);
         if (TSource.CanFault && source == null) return Exec.Abandon(s, op);
         byte* target = (byte*)s->Xmm + op->A;
-        var context = new FloatContext(s->Mxcsr);
-        Vector128<byte> result = TOp.Apply(Vector128.Load(target), TLoad.From(source), (byte)op->Immediate, ref context);
-        if (!context.Retire(ref s->Mxcsr)) return Raise(s, op);
-        result.Store(target);
+        if (!TOp.HasUsual) return ApplyAny<TOp>(s, op, Vector128.Load(target), TLoad.From(source));
+
+        Vector128<byte> a = Vector128.Load(target), b = TLoad.From(source);
+        if (!FloatContext.AllowsUsual(s->Mxcsr) || !TOp.TryUsual(a, b, out Vector128<byte> usual)) return ApplyRare<TOp>(s, op, a, b);
+        usual.Store(target);
         return op + 1;
     }
 
@@ -96,97 +109,23 @@ static unsafe class SseFloat
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]
+    static Op* ApplyRare<TOp>(CpuState* s, Op* op, Vector128<byte> a, Vector128<byte> b)
+        where TOp : IFloatVector => ApplyAny<TOp>(s, op, a, b);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static Op* ApplyAny<TOp>(CpuState* s, Op* op, Vector128<byte> a, Vector128<byte> b)
+        where TOp : IFloatVector
+    {
+        var context = new FloatContext(s->Mxcsr);
+        Vector128<byte> result = TOp.Apply(a, b, (byte)op->Immediate, ref context);
+        if (!context.Retire(ref s->Mxcsr)) return Raise(s, op);
+        result.Store((byte*)s->Xmm + op->A);
+        return op + 1;
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
     static Op* Raise(CpuState* s, Op* op) =>
         Exec.Raise(s, op, (s->Cr4 & Cr4.SimdExceptions) != 0 ? Vector.SimdFloatingPoint : Vector.InvalidOpcode);
-}
-
-/// <summary>An operation on a pair of numbers.</summary>
-interface INumbers
-{
-    static abstract TBits Apply<TBits, TFormat>(TBits a, TBits b, byte control, ref FloatContext context)
-        where TBits : unmanaged, IBinaryInteger<TBits>
-        where TFormat : IScalarFormat<TBits>;
-}
-
-/// <summary>The operations on pairs of numbers; those on one number take the second.</summary>
-static class Arithmetic
-{
-    const MethodImplOptions Inline = MethodImplOptions.AggressiveInlining;
-
-    public struct Add : INumbers
-    {
-        [MethodImpl(Inline)]
-        public static TBits Apply<TBits, TFormat>(TBits a, TBits b, byte control, ref FloatContext context)
-            where TBits : unmanaged, IBinaryInteger<TBits>
-            where TFormat : IScalarFormat<TBits> => TFormat.Add(a, b, ref context);
-    }
-
-    public struct Subtract : INumbers
-    {
-        [MethodImpl(Inline)]
-        public static TBits Apply<TBits, TFormat>(TBits a, TBits b, byte control, ref FloatContext context)
-            where TBits : unmanaged, IBinaryInteger<TBits>
-            where TFormat : IScalarFormat<TBits> => TFormat.Subtract(a, b, ref context);
-    }
-
-    public struct Multiply : INumbers
-    {
-        [MethodImpl(Inline)]
-        public static TBits Apply<TBits, TFormat>(TBits a, TBits b, byte control, ref FloatContext context)
-            where TBits : unmanaged, IBinaryInteger<TBits>
-            where TFormat : IScalarFormat<TBits> => TFormat.Multiply(a, b, ref context);
-    }
-
-    public struct Divide : INumbers
-    {
-        [MethodImpl(Inline)]
-        public static TBits Apply<TBits, TFormat>(TBits a, TBits b, byte control, ref FloatContext context)
-            where TBits : unmanaged, IBinaryInteger<TBits>
-            where TFormat : IScalarFormat<TBits> => TFormat.Divide(a, b, ref context);
-    }
-
-    public struct Min : INumbers
-    {
-        [MethodImpl(Inline)]
-        public static TBits Apply<TBits, TFormat>(TBits a, TBits b, byte control, ref FloatContext context)
-            where TBits : unmanaged, IBinaryInteger<TBits>
-            where TFormat : IScalarFormat<TBits> => TFormat.Min(a, b, ref context);
-    }
-
-    public struct Max : INumbers
-    {
-        [MethodImpl(Inline)]
-        public static TBits Apply<TBits, TFormat>(TBits a, TBits b, byte control, ref FloatContext context)
-            where TBits : unmanaged, IBinaryInteger<TBits>
-            where TFormat : IScalarFormat<TBits> => TFormat.Max(a, b, ref context);
-    }
-
-    public struct SquareRoot : INumbers
-    {
-        [MethodImpl(Inline)]
-        public static TBits Apply<TBits, TFormat>(TBits a, TBits b, byte control, ref FloatContext context)
-            where TBits : unmanaged, IBinaryInteger<TBits>
-            where TFormat : IScalarFormat<TBits> => TFormat.SquareRoot(b, ref context);
-    }
-
-    /// <summary>ROUNDSS and its kin.</summary>
-    public struct Round : INumbers
-    {
-        [MethodImpl(Inline)]
-        public static TBits Apply<TBits, TFormat>(TBits a, TBits b, byte control, ref FloatContext context)
-            where TBits : unmanaged, IBinaryInteger<TBits>
-            where TFormat : IScalarFormat<TBits> => TFormat.RoundToInteger(b, control, ref context);
-    }
-
-    /// <summary>CMPSS and its kin: all ones where the control's predicate holds.</summary>
-    public struct Compare : INumbers
-    {
-        [MethodImpl(Inline)]
-        public static TBits Apply<TBits, TFormat>(TBits a, TBits b, byte control, ref FloatContext context)
-            where TBits : unmanaged, IBinaryInteger<TBits>
-            where TFormat : IScalarFormat<TBits> =>
-            TFormat.Satisfies((FloatPredicate)(control & 7), a, b, ref context) ? TBits.AllBitsSet : TBits.Zero;
-    }
 }
 
 /// <summary>An operation on the lowest numbers; what stands above them in the target stays.</summary>
@@ -202,6 +141,21 @@ struct Scalar<TBits, TFormat, TOp> : IFloatVector
         TBits result = TOp.Apply<TBits, TFormat>(old.ToScalar(), b.As<byte, TBits>().ToScalar(), control, ref context);
         return old.WithElement(0, result).As<TBits, byte>();
     }
+
+    public static bool HasUsual => TOp.HasUsual;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool TryUsual(Vector128<byte> a, Vector128<byte> b, out Vector128<byte> result)
+    {
+        Vector128<TBits> first = Vector128.CreateScalar(a.As<byte, TBits>().ToScalar());
+        if (!UsualCase.TryApply<TBits, TOp>(first, b.As<byte, TBits>(), isScalar: true, out Vector128<TBits> usual))
+        {
+            result = a;
+            return false;
+        }
+        result = a.As<byte, TBits>().WithElement(0, usual.ToScalar()).As<TBits, byte>();
+        return true;
+    }
 }
 
 /// <summary>An operation on each pair of numbers.</summary>
@@ -216,6 +170,16 @@ unsafe struct Packed<TBits, TFormat, TOp> : IFloatVector
         TBits* x = (TBits*)&a, y = (TBits*)&b, r = (TBits*)&result;
         for (int i = 0; i < 16 / sizeof(TBits); i++) r[i] = TOp.Apply<TBits, TFormat>(x[i], y[i], control, ref context);
         return result;
+    }
+
+    public static bool HasUsual => TOp.HasUsual;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool TryUsual(Vector128<byte> a, Vector128<byte> b, out Vector128<byte> result)
+    {
+        bool isUsual = UsualCase.TryApply<TBits, TOp>(a.As<byte, TBits>(), b.As<byte, TBits>(), isScalar: false, out Vector128<TBits> usual);
+        result = usual.As<TBits, byte>();
+        return isUsual;
     }
 }
 
@@ -254,7 +218,9 @@ unsafe struct AddSubtract<TBits, TFormat> : IFloatVector
     }
 }
 
-/// <summary>DPPS and DPPD: products where the control's upper half says, their sum where its lower half says, zeros elsewhere.</summary>
+/// <summary>
+/// DPPS and DPPD: products where the control's upper half says, their sum where its lower half says, zeros elsewhere.
+/// </summary>
 /// <remarks>Each of the three steps ends the instruction if it raises an unmasked exception.</remarks>
 unsafe struct DotProduct<TBits, TFormat> : IFloatVector
     where TBits : unmanaged, IBinaryInteger<TBits>

@@ -197,7 +197,9 @@ struct AlignRight : IVector
     }
 }
 
-/// <summary>PMOVZXBW, and with <see cref="Then{TFirst, TSecond}"/> its kin: the low elements, made twice as wide.</summary>
+/// <summary>
+/// PMOVZXBW, and with <see cref="Then{TFirst, TSecond}"/> its kin: the low elements, made twice as wide.
+/// </summary>
 struct WidenBytes : IVector
 {
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

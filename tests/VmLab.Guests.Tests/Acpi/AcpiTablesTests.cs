@@ -83,7 +83,8 @@ public sealed class AcpiTablesTests
     [Test]
     public void Description_of_the_machine_is_as_it_was_when_iasl_read_it()
     {
-        IEnumerable<string> lines = Convert.ToHexString(Table(Fadt(140, 8))).Chunk(64).Select(line => new string(line) + "\n");
+        IEnumerable<string> lines =
+            Convert.ToHexString(Table(Fadt(140, 8))).Chunk(64).Select(line => new string(line) + "\n");
 
         Assert.That(string.Concat(lines), Is.EqualTo(Fixture.Text("dsdt.txt")));
     }

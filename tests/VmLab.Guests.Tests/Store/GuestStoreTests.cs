@@ -210,6 +210,16 @@ public sealed class GuestStoreTests
     }
 
     [Test]
+    public async Task What_an_ended_process_left_behind_is_removed()
+    {
+        Directory.CreateDirectory(Path.Combine(_folder, "new-1234"));
+
+        await _store.DebianAsync();
+
+        Assert.That(Directory.GetDirectories(_folder, "new-*"), Is.Empty);
+    }
+
+    [Test]
     public async Task Lock_that_another_holds_is_waited_for_until_cancelled()
     {
         using var cancellation = new CancellationTokenSource(TimeSpan.FromMilliseconds(300));

@@ -7,7 +7,9 @@ using static Iced.Intel.AssemblerRegisters;
 
 namespace VmLab.X86.Tests.Floating;
 
-/// <summary>The transcendental functions against the host's, whose last bit is its own, and against true values.</summary>
+/// <summary>
+/// The transcendental functions against the host's, whose last bit is its own, and against true values.
+/// </summary>
 public sealed class TranscendentalTests
 {
     const int QuickStates = 4_000;
@@ -63,7 +65,10 @@ public sealed class TranscendentalTests
         Assert.That(differences, Is.Empty, $"{total} of {QuickStates}");
     }
 
-    /// <summary>Values worked out elsewhere (mpmath, 600 bits, the sine's kin with π of 66 bits) and rounded as IEEE 754 would.</summary>
+    /// <summary>
+    /// Values worked out elsewhere (mpmath, 600 bits, the sine's kin with π of 66 bits) and rounded as IEEE 754
+    /// would.
+    /// </summary>
     /// <param name="rounding">RC of the control word.</param>
     /// <param name="exponentX">Sign and exponent of ST(0), then its significand; then ST(1), then the result.</param>
     /// <param name="isUp">C1: rounding made it larger.</param>

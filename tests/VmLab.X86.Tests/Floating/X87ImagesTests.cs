@@ -8,7 +8,9 @@ using static Iced.Intel.AssemblerRegisters;
 
 namespace VmLab.X86.Tests.Floating;
 
-/// <summary>The x87's images in memory: against the host's processor, and in the layouts that it has no mode for.</summary>
+/// <summary>
+/// The x87's images in memory: against the host's processor, and in the layouts that it has no mode for.
+/// </summary>
 public sealed class X87ImagesTests
 {
     const int States = 3_000, AreaOffset = 256, AreaSize = 512, Mxcsr = 24;
@@ -16,7 +18,8 @@ public sealed class X87ImagesTests
     public delegate void Execute(ref X87State state, Span<byte> area);
 
     /// <summary>One instruction with its image at RSI.</summary>
-    /// <param name="Pointers">Where the image has instruction and data pointers, which makers keep each in their own way.</param>
+    /// <param name="Pointers">Where the image has instruction and data pointers, which makers keep each in their own
+    /// way.</param>
     /// <param name="Length">What of the image is the x87's.</param>
     public sealed record Form(
         string Name, Action<Assembler> Native, Execute Ours, Range Pointers, int Length = AreaSize)

@@ -4,7 +4,10 @@ using static VmLab.X86.Tests.Guests.VcpuFixture;
 
 namespace VmLab.X86.Tests.Guests;
 
-/// <summary>Code that is written to runs as written, at the very next instruction. Source: Intel SDM vol. 3A §8.1.3, with no jump needed.</summary>
+/// <summary>
+/// Code that is written to runs as written, at the very next instruction. Source: Intel SDM vol. 3A §8.1.3, with no
+/// jump needed.
+/// </summary>
 public sealed unsafe class ChangingCodeTests : GuestTest
 {
     const byte MovAlImmediate = 0xB0, Halt = 0xF4, Return = 0xC3;

@@ -4,7 +4,9 @@ using static VmLab.X86.Tests.Guests.VcpuFixture;
 
 namespace VmLab.X86.Tests.Guests;
 
-/// <summary>32-bit code under a 64-bit system. Source: Intel SDM vol. 3A §5.8, §9.8.5; vol. 1 §3.3.7; AMD APM vol. 2 §1.3.1.</summary>
+/// <summary>
+/// 32-bit code under a 64-bit system. Source: Intel SDM vol. 3A §5.8, §9.8.5; vol. 1 §3.3.7; AMD APM vol. 2 §1.3.1.
+/// </summary>
 public sealed unsafe class CompatibilityTests : GuestTest
 {
     const ulong Narrow = VcpuFixture.Code + 0x800;

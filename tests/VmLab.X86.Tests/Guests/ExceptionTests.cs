@@ -4,7 +4,9 @@ using static VmLab.X86.Tests.Guests.VcpuFixture;
 
 namespace VmLab.X86.Tests.Guests;
 
-/// <summary>Faults, gates, stacks, and what becomes of a fault inside a delivery. Source: Intel SDM vol. 3A chapter 6.</summary>
+/// <summary>
+/// Faults, gates, stacks, and what becomes of a fault inside a delivery. Source: Intel SDM vol. 3A chapter 6.
+/// </summary>
 public sealed unsafe class ExceptionTests : GuestTest
 {
     const ulong NonCanonical = 0x8000_0000_0000, Absent = 0x4000_0000;
@@ -56,7 +58,8 @@ public sealed unsafe class ExceptionTests : GuestTest
         Of("ltr of a code segment", code => code.db(0x0F, 0x00, 0xDD), Vector.GeneralProtection, KernelCode),
     ];
 
-    // §6.5: a fault leaves RIP on its instruction. §6.13: vectors with an error code. §17.3.1.1: RF is set in a fault's image.
+    // §6.5: a fault leaves RIP on its instruction. §6.13: vectors with an error code. §17.3.1.1: RF is set in a
+    // fault's image.
     [TestCaseSource(nameof(Faults))]
     public void A_fault_names_its_instruction(Action<Assembler> instruction, int vector, int? error)
     {

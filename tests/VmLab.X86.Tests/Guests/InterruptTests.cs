@@ -4,7 +4,9 @@ using static VmLab.X86.Tests.Guests.VcpuFixture;
 
 namespace VmLab.X86.Tests.Guests;
 
-/// <summary>Interrupts, NMIs, shadows, halts and single steps, at exact counts. Source: Intel SDM vol. 3A chapters 6 and 17.</summary>
+/// <summary>
+/// Interrupts, NMIs, shadows, halts and single steps, at exact counts. Source: Intel SDM vol. 3A chapters 6 and 17.
+/// </summary>
 public sealed unsafe class InterruptTests : GuestTest
 {
     const byte Irq = 0x40;
@@ -42,7 +44,8 @@ public sealed unsafe class InterruptTests : GuestTest
         Assert.That(State->Rip, Is.EqualTo(VcpuFixture.Code + 2));
     }
 
-    // Vol. 2, STI: the instruction behind it is done first; §6.8.3: so is the one behind a load of SS. Any slicing gives the same.
+    // Vol. 2, STI: the instruction behind it is done first; §6.8.3: so is the one behind a load of SS. Any slicing
+    // gives the same.
     [TestCase("sti", 1UL, 2)]
     [TestCase("sti", 2UL, 2)]
     [TestCase("sti", 100UL, 2)]

@@ -4,7 +4,10 @@ using static VmLab.X86.Tests.Guests.VcpuFixture;
 
 namespace VmLab.X86.Tests.Guests;
 
-/// <summary>The TLB never shows: each access sees the page tables as they stand, with no INVLPG. Source: design.md, contract 3.</summary>
+/// <summary>
+/// The TLB never shows: each access sees the page tables as they stand, with no INVLPG. Source: design.md, contract
+/// 3.
+/// </summary>
 public sealed unsafe class InvisibleTlbTests : GuestTest
 {
     const ulong Page = 0x4000_0000, First = 0x50_0000, Second = 0x51_0000;
@@ -169,7 +172,8 @@ public sealed unsafe class InvisibleTlbTests : GuestTest
         Assert.That(Register(Gpr.Rax) & 0xFF, Is.EqualTo(2));
     }
 
-    // Vol. 3A §4.10.4.1: with PCID, a load of CR3 with bit 63 set keeps the entries of the space it goes to; here there are none to keep.
+    // Vol. 3A §4.10.4.1: with PCID, a load of CR3 with bit 63 set keeps the entries of the space it goes to; here
+    // there are none to keep.
     [TestCase(false)]
     [TestCase(true)]
     public void Address_spaces_are_kept_apart(bool hasPcid)

@@ -4,7 +4,9 @@ using static VmLab.X86.Tests.Guests.VcpuFixture;
 
 namespace VmLab.X86.Tests.Guests;
 
-/// <summary>Page walks: rights, error codes, accessed and dirty bits, large pages. Source: Intel SDM vol. 3A chapter 4.</summary>
+/// <summary>
+/// Page walks: rights, error codes, accessed and dirty bits, large pages. Source: Intel SDM vol. 3A chapter 4.
+/// </summary>
 public sealed unsafe class PagingTests : GuestTest
 {
     const ulong Page = 0x4000_0000, Frame = 0x50_0000;
@@ -232,7 +234,9 @@ public sealed unsafe class PagingTests : GuestTest
         Assert.That(Register(Gpr.Rax), Is.EqualTo(0x0506_0708_0102_0304));
     }
 
-    /// <summary>Touches the page, then ends in the handler of <see cref="Done"/>; so does the page itself when it is fetched.</summary>
+    /// <summary>
+    /// Touches the page, then ends in the handler of <see cref="Done"/>; so does the page itself when it is fetched.
+    /// </summary>
     void Touch(Kind kind, Mode mode, ulong linear = Page)
     {
         Pc.SetGate(Done, HandlerOf(Done), dpl: 3);

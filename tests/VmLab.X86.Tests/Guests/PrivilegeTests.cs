@@ -4,7 +4,10 @@ using static VmLab.X86.Tests.Guests.VcpuFixture;
 
 namespace VmLab.X86.Tests.Guests;
 
-/// <summary>Ways between rings and modes, and what an outer ring may not do. Source: Intel SDM vol. 2 by mnemonic, vol. 3A chapter 5.</summary>
+/// <summary>
+/// Ways between rings and modes, and what an outer ring may not do. Source: Intel SDM vol. 2 by mnemonic, vol. 3A
+/// chapter 5.
+/// </summary>
 public sealed unsafe class PrivilegeTests : GuestTest
 {
     const byte Done = 0x80;

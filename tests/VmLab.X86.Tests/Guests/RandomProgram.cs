@@ -5,7 +5,8 @@ namespace VmLab.X86.Tests.Guests;
 
 /// <summary>Writes endless random programs that touch all that an engine must count exactly.</summary>
 /// <remarks>
-/// R15 points at the data pages, R14 is kept, R12 is where a fault's handler goes on. The rest is free. Arithmetic, branches, calls,
+/// R15 points at the data pages, R14 is kept, R12 is where a fault's handler goes on. The rest is free. Arithmetic,
+/// branches, calls,
 /// repetitions, faults, code that is written to, page tables that are written to, devices, the time-stamp counter.
 /// </remarks>
 sealed class RandomProgram(Random random, ulong pageEntry, ulong[] frames)

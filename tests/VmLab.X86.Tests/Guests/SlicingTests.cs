@@ -6,7 +6,10 @@ using static VmLab.X86.Tests.Guests.VcpuFixture;
 
 namespace VmLab.X86.Tests.Guests;
 
-/// <summary>However a run is cut, it is the same run: random programs in one go, count by count, in slices, and with every cache dropped.</summary>
+/// <summary>
+/// However a run is cut, it is the same run: random programs in one go, count by count, in slices, and with every
+/// cache dropped.
+/// </summary>
 public sealed unsafe class SlicingTests
 {
     const int QuickPrograms = 40, SlowPrograms = 2_000;

@@ -15,7 +15,8 @@ public sealed class FakeInterrupts : IInterruptSource
 
 /// <summary>A processor in 64-bit mode with a little RAM, and tables to build programs on.</summary>
 /// <remarks>
-/// All RAM is mapped where it lies, for the supervisor. Every vector leads to a HLT of its own (<see cref="HandlerOf"/>), so that a
+/// All RAM is mapped where it lies, for the supervisor. Every vector leads to a HLT of its own (<see
+/// cref="HandlerOf"/>), so that a
 /// test reads what was delivered from where the processor halted, and the frame from the stack.
 /// </remarks>
 public sealed unsafe class VcpuFixture : IDisposable
@@ -81,7 +82,9 @@ public sealed unsafe class VcpuFixture : IDisposable
         return entry;
     }
 
-    /// <summary>Physical address of the entry that maps a linear address at a level, tables above it made as needed.</summary>
+    /// <summary>
+    /// Physical address of the entry that maps a linear address at a level, tables above it made as needed.
+    /// </summary>
     public ulong EntryOf(ulong linear, int level = 1, ulong root = Root)
     {
         ulong table = root;
@@ -121,7 +124,9 @@ public sealed unsafe class VcpuFixture : IDisposable
         return bytes.ToArray();
     }
 
-    /// <summary>Maps the page of code at <see cref="UserPages"/> and those behind it for ring 3, and goes there.</summary>
+    /// <summary>
+    /// Maps the page of code at <see cref="UserPages"/> and those behind it for ring 3, and goes there.
+    /// </summary>
     public void EnterUser(int pages = 4)
     {
         for (int i = 0; i < pages; i++)
@@ -165,6 +170,7 @@ public sealed unsafe class VcpuFixture : IDisposable
         }
         Memory.Write64(Tss + 4, KernelStackTop);
         Memory.Write64(Tss + 36, FirstIstTop);
+        Memory.Write(Tss + 102, [104, 0]);   // no permission map
     }
 
     /// <param name="type">14 for an interrupt gate, 15 for a trap gate.</param>

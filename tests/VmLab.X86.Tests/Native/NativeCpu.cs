@@ -4,9 +4,12 @@ using static Iced.Intel.AssemblerRegisters;
 
 namespace VmLab.X86.Tests.Native;
 
-/// <summary>One integer instruction on the host's processor: general registers, flags and a little memory go in and come out.</summary>
+/// <summary>
+/// One integer instruction on the host's processor: general registers, flags and a little memory go in and come out.
+/// </summary>
 /// <remarks>
-/// Everything lies at fixed low addresses, so that a guest can have the same memory at the same place. The instruction may not fault,
+/// Everything lies at fixed low addresses, so that a guest can have the same memory at the same place. The
+/// instruction may not fault,
 /// and may leave to the address behind it or to a pad (<see cref="PadOf"/>).
 /// </remarks>
 public sealed unsafe class NativeCpu : IDisposable
@@ -56,7 +59,8 @@ public sealed unsafe class NativeCpu : IDisposable
         ulong* context = (ulong*)Context;
         context[2] = 0;
         context[3] = address;
-        // SAFETY: the stub keeps what the calling convention says; the instruction was chosen so that it does not fault.
+        // SAFETY: the stub keeps what the calling convention says; the instruction was chosen so that it does not
+        // fault.
         ((delegate* unmanaged<void>)Entry)();
         return context[2] == 0 ? behind : PadOf((int)context[2] - 1);
     }

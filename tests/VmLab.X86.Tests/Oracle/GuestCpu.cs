@@ -4,7 +4,9 @@ using VmLab.X86.Tests.Native;
 
 namespace VmLab.X86.Tests.Oracle;
 
-/// <summary>A guest's ring 3 with the memory of <see cref="NativeCpu"/> at the same addresses, in scattered physical pages.</summary>
+/// <summary>
+/// A guest's ring 3 with the memory of <see cref="NativeCpu"/> at the same addresses, in scattered physical pages.
+/// </summary>
 sealed unsafe class GuestCpu : IDisposable
 {
     const ulong PhysicalCode = 0x40_0000, PhysicalStack = 0x41_0000, PhysicalData = 0x42_0000, StackBase = NativeCpu.StackPointer - 0x1000;

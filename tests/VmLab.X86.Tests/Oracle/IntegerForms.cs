@@ -2,7 +2,9 @@ using Iced.Intel;
 
 namespace VmLab.X86.Tests.Oracle;
 
-/// <summary>The encodings of 64-bit mode that a user program may run without the host and the guest having to differ.</summary>
+/// <summary>
+/// The encodings of 64-bit mode that a user program may run without the host and the guest having to differ.
+/// </summary>
 static class IntegerForms
 {
     static readonly CpuidFeature[] s_features =

@@ -4,7 +4,9 @@ using VmLab.X86.Tests.Native;
 
 namespace VmLab.X86.Tests.Oracle;
 
-/// <summary>Every integer instruction that a user program may run in 64-bit mode, against the host's processor.</summary>
+/// <summary>
+/// Every integer instruction that a user program may run in 64-bit mode, against the host's processor.
+/// </summary>
 public sealed class IntegerOracleTests
 {
     const int QuickCases = 120, SlowCases = 20_000;

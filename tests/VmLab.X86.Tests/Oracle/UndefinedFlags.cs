@@ -7,7 +7,8 @@ namespace VmLab.X86.Tests.Oracle;
 /// Source: Intel SDM vol. 2 and AMD APM vol. 3, "Flags Affected" by mnemonic:
 /// <list type="bullet">
 /// <item>AND, OR, XOR, TEST: AF.</item>
-/// <item>SHL, SHR, SAR: nothing changes for a count of 0; else AF, and OF for a count above 1; CF of SHL and SHR for a count of the width and more.</item>
+/// <item>SHL, SHR, SAR: nothing changes for a count of 0; else AF, and OF for a count above 1; CF of SHL and SHR for
+/// a count of the width and more.</item>
 /// <item>ROL, ROR, RCL, RCR: OF for a count above 1.</item>
 /// <item>SHLD, SHRD: as SHL; for a count above the width everything, the result too.</item>
 /// <item>MUL, IMUL: SF, ZF, AF, PF. DIV, IDIV: all six.</item>

@@ -6,8 +6,12 @@ using Reg = Iced.Intel.Register;
 
 namespace VmLab.X86.Tests.Sse;
 
-/// <summary>What a vector instruction finds and leaves: general registers, flags, memory, and an image as FXSAVE64 makes it.</summary>
-/// <remarks>The first 16 bytes are what RDI points at; a trap leaves MXCSR there. The places up to 64 are the oracle's own.</remarks>
+/// <summary>
+/// What a vector instruction finds and leaves: general registers, flags, memory, and an image as FXSAVE64 makes it.
+/// </summary>
+/// <remarks>
+/// The first 16 bytes are what RDI points at; a trap leaves MXCSR there. The places up to 64 are the oracle's own.
+/// </remarks>
 [StructLayout(LayoutKind.Sequential)]
 public unsafe struct VectorState
 {
@@ -33,7 +37,8 @@ public sealed class VectorCase
     static readonly Reg[] s_general =
         [Reg.EAX, Reg.ECX, Reg.EDX, Reg.EBX, Reg.EBP, Reg.R8D, Reg.R9D, Reg.R12D, Reg.R15D];
 
-    /// <param name="displacement">From RSI: asks for memory where the encoding allows it; otherwise memory and place are drawn.</param>
+    /// <param name="displacement">From RSI: asks for memory where the encoding allows it; otherwise memory and place
+    /// are drawn.</param>
     public VectorCase(Code code, ref Rng rng, int? displacement = null)
     {
         var form = code.ToOpCode();
@@ -133,7 +138,8 @@ public sealed class VectorCase
         _ => rng.Next() >> (int)rng.NextBelow(64),
     };
 
-    // The state behind RSI and RDI lies elsewhere in the guest than on the host, so these are no operands, and nor is RSP.
+    // The state behind RSI and RDI lies elsewhere in the guest than on the host, so these are no operands, and nor is
+    // RSP.
     static void SetOperand(ref Instruction instruction, int operand, OpCodeOperandKind kind, ref Rng rng)
     {
         switch (kind)

@@ -3,7 +3,10 @@ using VmLab.X86.Floating;
 
 namespace VmLab.X86.Tests.Sse;
 
-/// <summary>A processor in 64-bit mode, RAM mapped where it lies, that runs one instruction and says which exception it raised.</summary>
+/// <summary>
+/// A processor in 64-bit mode, RAM mapped where it lies, that runs one instruction and says which exception it
+/// raised.
+/// </summary>
 public sealed unsafe class VectorGuest : IDisposable
 {
     public const ulong Code = 0x1_0000, State = 0x2_0000, Unmapped = 0x40_0000;

@@ -39,7 +39,10 @@ public sealed unsafe class VectorOracle : IDisposable
         code.ret();
     });
 
-    /// <summary>Runs it once. An unmasked exception needs a live <see cref="FloatTrap"/>; MXCSR is then in the image all the same.</summary>
+    /// <summary>
+    /// Runs it once. An unmasked exception needs a live <see cref="FloatTrap"/>; MXCSR is then in the image all the
+    /// same.
+    /// </summary>
     /// <param name="state">Aligned to 16 bytes.</param>
     public void Run(VectorState* state)
     {
