@@ -73,7 +73,7 @@ public sealed class Pump : SynchronizationContext
         {
             Task task = script();
             while (!task.IsCompleted) Turn();
-            while (TryRunPosted()) { }
+            for (int posted = _posted.Count; posted > 0 && TryRunPosted(); posted--) { }   // what the script left behind
             task.GetAwaiter().GetResult();
         }
         finally
