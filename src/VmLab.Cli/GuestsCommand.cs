@@ -11,7 +11,7 @@ static class GuestsCommand
         GuestStore store = GuestStore.OfUser();
         IReadOnlyList<DebianGuest> guests = store.List();
         Console.WriteLine(guests.Count == 0
-            ? $"No guest in {store.Folder}. `vmlab guests fetch` gets Debian's kernel and busybox; a script that names a guest does so, too."
+            ? $"No guest in {store.Folder}. `vmlab guests fetch` gets Debian's kernel and busybox; so does a script that boots them."
             : $"{guests.Count} in {store.Folder}:");
         foreach (DebianGuest guest in guests) Tell(guest);
         return ExitCode.Passed;
@@ -36,7 +36,8 @@ static class GuestsCommand
     }
 
     static void Tell(DebianGuest guest) => Console.WriteLine(
-        $"Debian, kernel {guest.Stored.Release}, initramfs {new ByteSize((ulong)guest.Stored.Initramfs.Size)}: {string.Join(", ", guest.Stored.Packages)}");
+        $"Debian, kernel {guest.Stored.Release}, initramfs {new ByteSize((ulong)guest.Stored.Initramfs.Size)}: "
+        + string.Join(", ", guest.Stored.Packages));
 
     // At once, in order; System.Progress would hand it to the thread pool.
     sealed class Told : IProgress<string>

@@ -2,7 +2,10 @@ using System.Runtime.InteropServices;
 
 namespace VmLab.Cli;
 
-/// <summary>Turns Ctrl-C into a clean stop: every await of every lab ends. The second Ctrl-C, or a script that does not stop, ends the process.</summary>
+/// <summary>
+/// Turns Ctrl-C into a clean stop: every await of every lab ends. The second Ctrl-C, or a script that does not stop,
+/// ends the process.
+/// </summary>
 sealed class Interruption : IDisposable
 {
     static readonly TimeSpan s_grace = TimeSpan.FromSeconds(5);

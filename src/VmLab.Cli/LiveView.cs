@@ -5,9 +5,13 @@ using Spectre.Console;
 
 namespace VmLab.Cli;
 
-/// <summary>A line a machine at the foot of the terminal: guest time, speed, last console line. What the script prints goes above.</summary>
+/// <summary>
+/// A line a machine at the foot of the terminal: guest time, speed, last console line. What the script prints goes
+/// above.
+/// </summary>
 /// <remarks>
-/// The pump's thread takes a picture a few times a second, and another thread draws it: drawing never holds a lab up, and a lab that
+/// The pump's thread takes a picture a few times a second, and another thread draws it: drawing never holds a lab up,
+/// and a lab that
 /// takes less than half a second never loads the drawing code.
 /// </remarks>
 sealed class LiveView : IView
@@ -84,6 +88,9 @@ sealed class LiveView : IView
     /// <summary>The terminal while a picture stands at its foot.</summary>
     sealed class Drawing : IDisposable
     {
+        // Time, speed, and the room between columns.
+        const int FiguresWidth = 28;
+
         readonly TextWriter _terminal = Console.Out;
         readonly IAnsiConsole _console;
         readonly Thread _thread;
@@ -110,7 +117,7 @@ sealed class LiveView : IView
                     new Markup($"[bold]{Markup.Escape(row.Name)}[/]"),
                     new Text(row.Guest.TotalSeconds.ToString("0.000 s", CultureInfo.InvariantCulture)),
                     new Text(row.Speed.ToString("0.00x", CultureInfo.InvariantCulture)),
-                    new Text(row.LastLine).Overflow(Overflow.Ellipsis));
+                    new Text(Cut(row.LastLine, _console.Profile.Width - rows.Max(other => other.Name.Length) - FiguresWidth)));
             }
             _table = table;
             _hasNews.Set();
@@ -123,6 +130,10 @@ sealed class LiveView : IView
             _thread.Join();
             Console.SetOut(_terminal);
         }
+
+        // A line that wraps would make the picture taller, and Spectre never makes it smaller again.
+        static string Cut(string line, int columns) =>
+            line.Length <= columns ? line : columns > 1 ? line[..(columns - 1)] + "…" : "";
 
         void Draw() => _console.Live(_table).AutoClear(true).Start(context =>
         {

@@ -1,6 +1,8 @@
 namespace VmLab.Cli;
 
-/// <summary>Prints a line an event, for outputs that are no terminal. Guest time alone: equal runs print equal lines.</summary>
+/// <summary>
+/// Prints a line an event, for outputs that are no terminal. Guest time alone: equal runs print equal lines.
+/// </summary>
 sealed class PlainView(TextWriter output) : IView
 {
     public void Started(Lab lab) => output.WriteLine($"Lab \"{lab.Fleet.Name}\", seed {lab.Seed}");

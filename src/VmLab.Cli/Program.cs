@@ -21,13 +21,18 @@ static class Program
         HelpName = "FILE",
     };
 
+    // What a command throws, and Ctrl-C, are handled here and in the commands.
+    static readonly InvocationConfiguration s_invocation = new()
+    {
+        EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null,
+    };
+
     static int Main(string[] arguments)
     {
         try
         {
             ParseResult parsed = Commands().Parse(arguments);
-            if (parsed.Errors.Count == 0)
-                return parsed.Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
+            if (parsed.Errors.Count == 0) return parsed.Invoke(s_invocation);
             foreach (var error in parsed.Errors) Console.Error.WriteLine(error.Message);
             Console.Error.WriteLine("Try `vmlab --help`.");
             return ExitCode.WrongInput;
@@ -62,7 +67,10 @@ static class Program
     static Command Run()
     {
         var file = new Argument<string>("FILE.csx") { Description = "The script." };
-        var arguments = new Argument<string[]>("args") { Description = "After --: the script's Args.", Arity = ArgumentArity.ZeroOrMore };
+        var arguments = new Argument<string[]>("args")
+        {
+            Description = "After --: the script's Args.", Arity = ArgumentArity.ZeroOrMore,
+        };
         var run = new Command("run", "Runs a script. Exit code: 0 passed, 1 an assertion failed, 2 script or input wrong, "
             + "3 infrastructure, 130 stopped by Ctrl-C.")
         {
@@ -81,7 +89,10 @@ static class Program
 
     static Command Guests()
     {
-        var packages = new Argument<string[]>("PACKAGE") { Description = "Debian packages to have in the guest.", Arity = ArgumentArity.OneOrMore };
+        var packages = new Argument<string[]>("PACKAGE")
+        {
+            Description = "Debian packages to have in the guest.", Arity = ArgumentArity.OneOrMore,
+        };
         var update = new Option<bool>("--update") { Description = "Asks apt for the packages' present versions." };
         var list = new Command("list", "Shows the guests in the store.");
         list.SetAction(_ => GuestsCommand.List());

@@ -14,7 +14,7 @@ static class Tool
     {
         Carried =
         [
-            Package("VmLab", "VmLab", "VmLab.Core", "VmLab.Guests", "VmLab.Machines", "VmLab.Introspection", "VmLab.X86", "VmLab.Devices"),
+            Package("VmLab", ["VmLab", .. Parts]),
             Package("VmLab.Testing", "VmLab.Testing", "nunit.framework"),
             .. Parts.Select(part => Package(part, part)),
             new CarriedPackage("NUnit", "5.0.0", [FileOf("nunit.framework")]),
@@ -22,7 +22,8 @@ static class Tool
         ],
     };
 
-    static IEnumerable<string> Parts => ["VmLab.Core", "VmLab.Guests", "VmLab.Machines", "VmLab.Introspection", "VmLab.X86", "VmLab.Devices"];
+    static IEnumerable<string> Parts =>
+        ["VmLab.Core", "VmLab.Guests", "VmLab.Machines", "VmLab.Introspection", "VmLab.X86", "VmLab.Devices"];
 
     static CarriedPackage Package(string name, params string[] files) => new(name, Version, [.. files.Select(FileOf)]);
 

@@ -5,7 +5,8 @@ namespace VmLab.Core;
 /// <summary>Checks of arguments, each returning what it checked.</summary>
 public static class Require
 {
-    /// <exception cref="ArgumentOutOfRangeException"><paramref name="value"/> is not within the inclusive bounds.</exception>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="value"/> is not within the inclusive
+    /// bounds.</exception>
     public static T InRange<T>(
         T value, T least, T most, [CallerArgumentExpression(nameof(value))] string name = "")
         where T : IComparable<T> =>

@@ -6,8 +6,10 @@ namespace VmLab.Core;
 
 /// <summary>One stream of the seeded randomness of a lab: a value, so that to copy it is to snapshot it.</summary>
 /// <remarks>
-/// Streams form a tree: <see cref="Child(string)"/> derives an independent stream by name, so that what one part draws never
-/// shifts what another sees. Source: Blackman and Vigna, "Scrambled linear pseudorandom number generators" (xoshiro256**);
+/// Streams form a tree: <see cref="Child(string)"/> derives an independent stream by name, so that what one part
+/// draws never
+/// shifts what another sees. Source: Blackman and Vigna, "Scrambled linear pseudorandom number generators"
+/// (xoshiro256**);
 /// states are spread by SplitMix64.
 /// </remarks>
 [Schema("rng", version: 1)]
@@ -19,7 +21,9 @@ public record struct Rng(ulong A, ulong B, ulong C, ulong D)
         return new(Split(ref state), Split(ref state), Split(ref state), Split(ref state));
     }
 
-    /// <summary>An independent stream, fixed by this stream's present state and a name; this stream does not move.</summary>
+    /// <summary>
+    /// An independent stream, fixed by this stream's present state and a name; this stream does not move.
+    /// </summary>
     public readonly Rng Child(string name) =>
         FromSeed(A ^ BitOperations.RotateLeft(C, 17) ^ XxHash3.HashToUInt64(Encoding.UTF8.GetBytes(name)));
 

@@ -1,6 +1,7 @@
 namespace VmLab.Guests;
 
-/// <summary>Where in guest memory the loaders put what they hand to a guest: the one file with such addresses, all below 1 MiB.</summary>
+/// <summary>Where in guest memory the loaders put what they hand to a guest: the one file with such addresses, all
+/// below 1 MiB.</summary>
 static class BootLayout
 {
     /// <summary>The descriptor table of <see cref="EntryTables"/>.</summary>
@@ -17,6 +18,9 @@ static class BootLayout
 
     /// <summary>The kernel's command line, up to its terminating zero.</summary>
     public const ulong CommandLine = 0x1_0000;
+
+    /// <summary>Most bytes of a command line for which there is room, its terminating zero not counted.</summary>
+    public const uint LongestCommandLine = 0xFFFF;
 
     /// <summary>First byte past the stack that a guest starts on.</summary>
     public const ulong StackTop = 0x9_0000;

@@ -3,10 +3,12 @@ using VmLab.Guests.Store;
 
 namespace VmLab.Guests;
 
-/// <summary>Debian's own kernel, byte for byte as packaged, with busybox, the lab's init and the packages asked for in an initramfs.</summary>
+/// <summary>Debian's own kernel, byte for byte as packaged, with busybox, the lab's init and the packages asked for in
+/// an initramfs.</summary>
 /// <remarks>
-/// It comes up with a shell on ttyS0, which needs no login, and the lab's command channel on ttyS1. One value serves any number of
-/// machines: what differs comes by the kernel's command line (keys in the init script, Initramfs/Files/init).
+/// It comes up with a shell on ttyS0, which needs no login, and the lab's command channel on ttyS1. One value serves
+/// any number of machines: what differs comes by the kernel's command line (keys in the init script,
+/// Initramfs/Files/init).
 /// </remarks>
 public sealed record DebianGuest : IBootable
 {
@@ -26,7 +28,9 @@ public sealed record DebianGuest : IBootable
         Folder = folder;
         Stored = stored;
         _files = new Files(
-            new(() => stored.Kernel.Read(folder)), new(() => stored.UnpackedKernel.Read(folder)), new(() => stored.Initramfs.Read(folder)));
+            new(() => stored.Kernel.Read(folder)),
+            new(() => stored.UnpackedKernel.Read(folder)),
+            new(() => stored.Initramfs.Read(folder)));
     }
 
     /// <summary>Where the store keeps it.</summary>
@@ -47,7 +51,8 @@ public sealed record DebianGuest : IBootable
     public KernelUnpacking Unpacking { get; init; } = KernelUnpacking.OnHost;
 
     /// <summary>Adds words to the command line, such as <c>vmlab.net=eth0:10.0.0.1/24</c>.</summary>
-    public DebianGuest With(params IEnumerable<string> words) => this with { CommandLine = string.Join(' ', [CommandLine, .. words]) };
+    public DebianGuest With(params IEnumerable<string> words) =>
+        this with { CommandLine = string.Join(' ', [CommandLine, .. words]) };
 
     /// <exception cref="LabException">The store's files are damaged, or the machine's memory is too small.</exception>
     public BootEntry Load(GuestMemory memory, BootContext context) =>

@@ -3,12 +3,14 @@ using VmLab.Core;
 
 namespace VmLab.Guests;
 
-/// <summary>A 64-bit x86 ELF executable, as far as a boot loader reads it: segments to load, and where to enter.</summary>
+/// <summary>A 64-bit x86 ELF executable, as far as a boot loader reads it: segments to load, and where to
+/// enter.</summary>
 /// <remarks>Source: System V ABI, "Object Files", ELF header and program header; AMD64 supplement.</remarks>
 public sealed class ElfImage
 {
     const int HeaderSize = 64, ProgramHeaderSize = 56, MostSegments = 64;
-    const int Class = 4, Encoding = 5, Machine = 18, Entry = 24, ProgramHeaders = 32, ProgramHeaderSizeField = 54, ProgramHeaderCount = 56;
+    const int Class = 4, Encoding = 5, Machine = 18, Entry = 24, ProgramHeaders = 32, ProgramHeaderSizeField = 54,
+              ProgramHeaderCount = 56;
     const byte Class64 = 2, LittleEndian = 1;
     const ushort X8664 = 62;
     const uint Loadable = 1;
@@ -27,7 +29,8 @@ public sealed class ElfImage
     /// <param name="Address">Physical address to load it at.</param>
     /// <param name="VirtualAddress">Address that its code believes to run at.</param>
     /// <param name="MemorySize">Bytes in memory; those past <paramref name="FileSize"/> are zero.</param>
-    public readonly record struct Segment(int Offset, int FileSize, ulong Address, ulong VirtualAddress, ulong MemorySize)
+    public readonly record struct Segment(
+        int Offset, int FileSize, ulong Address, ulong VirtualAddress, ulong MemorySize)
     {
         public ulong End => Address + MemorySize;
     }
@@ -47,7 +50,8 @@ public sealed class ElfImage
     public static bool IsElf(ReadOnlySpan<byte> image) => image.StartsWith("\u007FELF"u8);
 
     /// <param name="name">How messages call the image.</param>
-    /// <exception cref="LabException">Not a 64-bit x86 executable, or truncated, or with segments out of bounds.</exception>
+    /// <exception cref="LabException">Not a 64-bit x86 executable, or truncated, or with segments out of
+    /// bounds.</exception>
     public static ElfImage Parse(byte[] image, string name)
     {
         if (!IsElf(image)) throw new LabException($"{name} is not an ELF file.");
@@ -59,27 +63,32 @@ public sealed class ElfImage
         int count = Word(image, ProgramHeaderCount);
         if (count > MostSegments || Word(image, ProgramHeaderSizeField) != ProgramHeaderSize)
             throw Damaged(name, "its program header table makes no sense");
-        if (table > (ulong)(image.Length - count * ProgramHeaderSize)) throw Damaged(name, "it ends before its program headers");
+        if (table > (ulong)image.Length || (ulong)(count * ProgramHeaderSize) > (ulong)image.Length - table)
+            throw Damaged(name, "it ends before its program headers");
 
         var segments = new List<Segment>();
         for (int i = 0; i < count; i++)
         {
             ReadOnlySpan<byte> header = image.AsSpan((int)table + i * ProgramHeaderSize, ProgramHeaderSize);
-            if (BinaryPrimitives.ReadUInt32LittleEndian(header) == Loadable) segments.Add(ReadSegment(image, header, name));
+            if (BinaryPrimitives.ReadUInt32LittleEndian(header) == Loadable)
+                segments.Add(ReadSegment(image, header, name));
         }
         if (segments.Count == 0) throw Damaged(name, "it has no segment to load");
         return new ElfImage(image, Quad(image, Entry), segments);
     }
 
-    /// <summary>Writes every segment to its physical address. Memory past a segment's file bytes must be zero already.</summary>
+    /// <summary>Writes every segment to its physical address. Memory past a segment's file bytes must be zero
+    /// already.</summary>
     /// <exception cref="LabException">A segment lies outside RAM.</exception>
     public void Load(GuestMemory memory, string name)
     {
         ulong top = memory.Ranges.First().Length;
         if (End > top)
             throw new LabException(
-                $"{name} needs memory up to {new ByteSize(End)}, and the machine has {memory.Size}. Give the machine more memory.");
-        foreach (Segment segment in Segments) memory.Write(segment.Address, _image.AsSpan(segment.Offset, segment.FileSize));
+                $"{name} needs memory up to {new ByteSize(End)}, and the machine has {memory.Size}. "
+                + "Give the machine more memory.");
+        foreach (Segment segment in Segments)
+            memory.Write(segment.Address, _image.AsSpan(segment.Offset, segment.FileSize));
     }
 
     static Segment ReadSegment(byte[] image, ReadOnlySpan<byte> header, string name)
@@ -96,7 +105,8 @@ public sealed class ElfImage
     static LabException Damaged(string name, string what) =>
         new($"{name} is a damaged ELF file: {what}. Fetch it again.");
 
-    static ushort Word(ReadOnlySpan<byte> bytes, int offset) => BinaryPrimitives.ReadUInt16LittleEndian(bytes[offset..]);
+    static ushort Word(ReadOnlySpan<byte> bytes, int offset) =>
+        BinaryPrimitives.ReadUInt16LittleEndian(bytes[offset..]);
 
     static ulong Quad(ReadOnlySpan<byte> bytes, int offset) => BinaryPrimitives.ReadUInt64LittleEndian(bytes[offset..]);
 }

@@ -5,8 +5,9 @@ namespace VmLab.Guests;
 
 /// <summary>The descriptor table and the page tables that a guest starts on, for both boot modes.</summary>
 /// <remarks>
-/// Identity mapping of the first 4 GiB by 2 MiB pages, writable and executable. Accessed and dirty bits are set beforehand, so that
-/// nothing needs to write to the tables. Source: Intel SDM vol. 3A §3.4.5 (segment descriptors), §4.5 (four-level paging).
+/// Identity mapping of the first 4 GiB by 2 MiB pages, writable and executable. Accessed and dirty bits are set
+/// beforehand, so that nothing needs to write to the tables. Source: Intel SDM vol. 3A §3.4.5 (segment descriptors),
+/// §4.5 (four-level paging).
 /// </remarks>
 static class EntryTables
 {
@@ -43,7 +44,8 @@ static class EntryTables
 
         memory.Write64(BootLayout.PageTables, pointers | Table);
         var entries = new ulong[PageDirectories * EntriesPerTable];
-        for (int i = 0; i < PageDirectories; i++) memory.Write64(pointers + 8 * (ulong)i, directories + 0x1000 * (ulong)i | Table);
+        for (int i = 0; i < PageDirectories; i++)
+            memory.Write64(pointers + 8 * (ulong)i, directories + 0x1000 * (ulong)i | Table);
         for (int i = 0; i < entries.Length; i++) entries[i] = (ulong)i << 21 | Table | Dirty | Large;
         memory.Write(directories, Bytes(entries));
     }

@@ -8,31 +8,38 @@ using VmLab.Guests.Store;
 
 namespace VmLab.Guests;
 
-/// <summary>Guests made of Debian packages: fetched once, checked, built, and kept in a folder for all labs of a user.</summary>
+/// <summary>Guests made of Debian packages: fetched once, checked, built, and kept in a folder for all labs of a
+/// user.</summary>
 /// <remarks>
-/// The folder holds <c>selections</c> (which packages a set of names came to), <c>packages</c> (.deb files as downloaded) and
-/// <c>guests</c> (kernel, initramfs; by a hash of all that went in). What a selection says stays, without network, until it is
-/// updated. Several processes may share the folder.
+/// The folder holds <c>selections</c> (which packages a set of names came to), <c>packages</c> (.deb files as
+/// downloaded) and <c>guests</c> (kernel, initramfs; by a hash of all that went in). What a selection says stays,
+/// without network, until it is updated. Several processes may share the folder.
 /// </remarks>
 /// <param name="folder">Where to keep everything; made when needed.</param>
 /// <param name="source">Where packages come from.</param>
 public sealed partial class GuestStore(string folder, IPackageSource source)
 {
-    /// <summary>What every Debian guest has besides its kernel and busybox: Debian's own /bin/sh, and tools for ext4.</summary>
-    /// <remarks>Busybox' shell runs its own applets before it looks for programs, and so would hide those that packages bring.</remarks>
+    /// <summary>What every Debian guest has besides its kernel and busybox: Debian's own /bin/sh, and tools for
+    /// ext4.</summary>
+    /// <remarks>Busybox' shell runs its own applets before it looks for programs, and so would hide those that packages
+    /// bring.</remarks>
     public static IReadOnlyList<string> DefaultPackages { get; } = ["dash", "e2fsprogs"];
 
     const string KernelMetapackage = "linux-image-cloud-amd64", Busybox = "busybox-static";
-    const string Selections = "selections", Packages = "packages", Guests = "guests", Description = "guest.json", Temporary = "new-";
+    const string Selections = "selections", Packages = "packages", Guests = "guests", Description = "guest.json",
+                 Temporary = "new-";
 
     static readonly JsonSerializerOptions s_json = new()
     {
-        WriteIndented = true, RespectNullableAnnotations = true, RespectRequiredConstructorParameters = true,
+        WriteIndented = true,
+        RespectNullableAnnotations = true,
+        RespectRequiredConstructorParameters = true,
     };
 
     public string Folder => folder;
 
-    /// <summary>The user's own store: VMLAB_CACHE, or vmlab in the user's cache folder; packages come through apt.</summary>
+    /// <summary>The user's own store: VMLAB_CACHE, or vmlab in the user's cache folder; packages come through
+    /// apt.</summary>
     public static GuestStore OfUser() => new(DefaultFolder(), new AptSource());
 
     /// <summary>The guest of a set of packages: from the folder, or else fetched and built.</summary>
@@ -41,7 +48,8 @@ public sealed partial class GuestStore(string folder, IPackageSource source)
     /// <param name="progress">Told what goes on, where it takes time.</param>
     /// <exception cref="LabException">No apt, no network, no such package, a corrupt download: what to do.</exception>
     public async Task<DebianGuest> DebianAsync(
-        IEnumerable<string>? packages = null, bool update = false, IProgress<string>? progress = null, CancellationToken cancellation = default)
+        IEnumerable<string>? packages = null, bool update = false, IProgress<string>? progress = null,
+        CancellationToken cancellation = default)
     {
         string[] names = [.. (packages ?? []).Concat(DefaultPackages).Distinct().Order(StringComparer.Ordinal)];
         foreach (string name in names)
@@ -49,6 +57,7 @@ public sealed partial class GuestStore(string folder, IPackageSource source)
 
         if (!update && ReadSelection(names) is { } selected && Open(selected) is { } ready) return ready;
         using StoreLock _ = await StoreLock.TakeAsync(folder, cancellation).ConfigureAwait(false);
+        RemoveLeftovers();
         if (update || ReadSelection(names) is not { } selection)
         {
             progress?.Report($"asking apt for {string.Join(", ", [KernelMetapackage, Busybox, .. names])}");
@@ -58,14 +67,17 @@ public sealed partial class GuestStore(string folder, IPackageSource source)
     }
 
     /// <summary>The guests in the folder.</summary>
-    public IReadOnlyList<DebianGuest> List() =>
-        Directory.Exists(Path.Combine(folder, Guests))
-            ? [.. Directory.GetDirectories(Path.Combine(folder, Guests)).Order(StringComparer.Ordinal).Select(OpenFolder).OfType<DebianGuest>()]
-            : [];
+    public IReadOnlyList<DebianGuest> List()
+    {
+        string guests = Path.Combine(folder, Guests);
+        string[] folders = Directory.Exists(guests) ? Directory.GetDirectories(guests) : [];
+        return [.. folders.Order(StringComparer.Ordinal).Select(OpenFolder).OfType<DebianGuest>()];
+    }
 
     static string DefaultFolder()
     {
-        if (Environment.GetEnvironmentVariable("VMLAB_CACHE") is { Length: > 0 } chosen) return Path.GetFullPath(chosen);
+        if (Environment.GetEnvironmentVariable("VMLAB_CACHE") is { Length: > 0 } chosen)
+            return Path.GetFullPath(chosen);
         string cache = Environment.GetEnvironmentVariable("XDG_CACHE_HOME") is { Length: > 0 } xdg
             ? xdg
             : Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".cache");
@@ -87,17 +99,22 @@ public sealed partial class GuestStore(string folder, IPackageSource source)
         return await SelectAndDownloadAsync(names, progress, cancellation).ConfigureAwait(false);
     }
 
-    async Task<Selection> SelectAndDownloadAsync(string[] names, IProgress<string>? progress, CancellationToken cancellation)
+    async Task<Selection> SelectAndDownloadAsync(
+        string[] names, IProgress<string>? progress, CancellationToken cancellation)
     {
         IReadOnlyList<PackageRecord> kernel = await FindKernelAsync(cancellation).ConfigureAwait(false);
-        IReadOnlyList<PackageRecord> others = await DependencyResolver.ResolveAsync(source, [Busybox, .. names], [], cancellation).ConfigureAwait(false);
-        var selection = new Selection([.. kernel], others.Single(package => package.Name == Busybox), [.. others.Where(package => package.Name != Busybox)]);
+        IReadOnlyList<PackageRecord> others =
+            await DependencyResolver.ResolveAsync(source, [Busybox, .. names], [], cancellation).ConfigureAwait(false);
+        var selection = new Selection(
+            [.. kernel], others.Single(package => package.Name == Busybox),
+            [.. others.Where(package => package.Name != Busybox)]);
         await DownloadAsync(selection, progress, cancellation).ConfigureAwait(false);
         Publish(SelectionPath(names), path => File.WriteAllText(path, JsonSerializer.Serialize(selection, s_json)));
         return selection;
     }
 
-    /// <summary>The package that Debian's metapackage for cloud machines depends on, and what it keeps apart from it.</summary>
+    /// <summary>The package that Debian's metapackage for cloud machines depends on, and what it keeps apart from
+    /// it.</summary>
     async Task<IReadOnlyList<PackageRecord>> FindKernelAsync(CancellationToken cancellation)
     {
         var found = new List<PackageRecord>();
@@ -115,14 +132,17 @@ public sealed partial class GuestStore(string folder, IPackageSource source)
         }
         return found.Count > 1
             ? found[1..]
-            : throw new LabException($"apt has no kernel for {KernelMetapackage}. Run `sudo apt-get update`, and see that apt's sources name Debian's main archive.");
+            : throw new LabException(
+                $"apt has no kernel for {KernelMetapackage}. Run `sudo apt-get update`, "
+                + "and see that apt's sources name Debian's main archive.");
     }
 
     async Task DownloadAsync(Selection selection, IProgress<string>? progress, CancellationToken cancellation)
     {
         PackageRecord[] missing = [.. selection.All.Where(package => !IsWhole(PackagePath(package), package))];
         if (missing.Length == 0) return;
-        progress?.Report($"downloading {missing.Length} packages, {new ByteSize((ulong)missing.Sum(package => package.Size))}");
+        progress?.Report(
+            $"downloading {missing.Length} packages, {new ByteSize((ulong)missing.Sum(package => package.Size))}");
         string arrivals = TemporaryFolder();
         try
         {
@@ -132,7 +152,9 @@ public sealed partial class GuestStore(string folder, IPackageSource source)
             {
                 string arrival = Path.Combine(arrivals, package.FileName);
                 if (!IsWhole(arrival, package))
-                    throw new LabException($"The download of {package.FileName} is corrupt: its checksum is not what apt's lists say. Try again.");
+                    throw new LabException(
+                        $"The download of {package.FileName} is corrupt: its checksum is not what apt's lists say. "
+                        + "Try again.");
                 File.Move(arrival, PackagePath(package), overwrite: true);
             }
         }
@@ -149,7 +171,8 @@ public sealed partial class GuestStore(string folder, IPackageSource source)
         string building = TemporaryFolder();
         try
         {
-            StoredGuest stored = GuestBuilder.Build(selection, package => File.ReadAllBytes(PackagePath(package)), building, cancellation);
+            StoredGuest stored = GuestBuilder.Build(
+                selection, package => File.ReadAllBytes(PackagePath(package)), building, cancellation);
             File.WriteAllText(Path.Combine(building, Description), JsonSerializer.Serialize(stored, s_json));
             string target = GuestPath(selection);
             Directory.CreateDirectory(Path.GetDirectoryName(target)!);
@@ -198,14 +221,24 @@ public sealed partial class GuestStore(string folder, IPackageSource source)
         File.Move(unfinished, path, overwrite: true);
     }
 
-    string TemporaryFolder() => Directory.CreateDirectory(Path.Combine(folder, Temporary + Guid.NewGuid().ToString("N"))).FullName;
+    // Of processes that were ended while they held the lock.
+    void RemoveLeftovers()
+    {
+        foreach (string leftover in Directory.GetDirectories(folder, Temporary + "*"))
+            Directory.Delete(leftover, recursive: true);
+    }
+
+    string TemporaryFolder() =>
+        Directory.CreateDirectory(Path.Combine(folder, Temporary + Guid.NewGuid().ToString("N"))).FullName;
 
     string PackagePath(PackageRecord package) => Path.Combine(folder, Packages, package.FileName);
 
     string SelectionPath(string[] names) => Path.Combine(folder, Selections, HashOf(names) + ".json");
 
     string GuestPath(Selection selection) =>
-        Path.Combine(folder, Guests, HashOf([GuestBuilder.Recipe, .. selection.All.Select(package => package.FileName + package.Sha256)]));
+        Path.Combine(
+            folder, Guests,
+            HashOf([GuestBuilder.Recipe, .. selection.All.Select(package => package.FileName + package.Sha256)]));
 
     static string HashOf(IEnumerable<string> parts) =>
         Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(string.Join('\n', parts))))[..24];

@@ -27,7 +27,8 @@ public sealed record BootContext(string MachineName, PcHardware Hardware, Rng Ra
 /// <param name="ResetPort">Port of the reset register.</param>
 /// <param name="ResetValue">What resets when written there.</param>
 /// <param name="SciInterrupt">Global interrupt of the ACPI event line.</param>
-/// <param name="PciConfiguration">Physical address of the PCI Express configuration window, 0 when there is none.</param>
+/// <param name="PciConfiguration">Physical address of the PCI Express configuration window, 0 when there is
+/// none.</param>
 /// <param name="MmioWindow">First address of the PCI memory window.</param>
 /// <param name="MmioWindowLength">Length, in bytes, of the PCI memory window.</param>
 public sealed record PcHardware(
@@ -42,7 +43,8 @@ public enum BootMode
     /// <summary>32-bit protected mode, paging off, flat segments: multiboot, PVH.</summary>
     Protected32,
 
-    /// <summary>64-bit mode, paging by <see cref="BootEntry.Cr3"/>, flat segments: the 64-bit Linux boot protocol.</summary>
+    /// <summary>64-bit mode, paging by <see cref="BootEntry.Cr3"/>, flat segments: the 64-bit Linux boot
+    /// protocol.</summary>
     Long64,
 }
 
@@ -50,7 +52,8 @@ public enum BootMode
 /// <param name="GdtBase">Physical (and linear) address of a descriptor table that the guest's bytes contain.</param>
 /// <param name="GdtLimit">Its length in bytes, less one.</param>
 /// <param name="CodeSelector">Selects a code segment of that table that fits the mode; CS is loaded from it.</param>
-/// <param name="DataSelector">Selects a flat data segment of that table; SS, DS, ES, FS and GS are loaded from it.</param>
+/// <param name="DataSelector">Selects a flat data segment of that table; SS, DS, ES, FS and GS are loaded from
+/// it.</param>
 public readonly record struct BootEntry(
     BootMode Mode, ulong Rip, ulong Rsp, ulong Rsi, ulong Rbx, ulong Cr3,
     ulong GdtBase, ushort GdtLimit, ushort CodeSelector, ushort DataSelector);

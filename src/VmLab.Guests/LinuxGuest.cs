@@ -7,8 +7,8 @@ namespace VmLab.Guests;
 
 /// <summary>A Linux kernel with an optional initramfs and a command line, by the 64-bit Linux boot protocol.</summary>
 /// <remarks>
-/// The kernel is a bzImage (vmlinuz) as distributions package it, or a bare vmlinux. Unpacked on the host it runs where it was linked:
-/// no KASLR. The kernel's random numbers start from the machine's seed.
+/// The kernel is a bzImage (vmlinuz) as distributions package it, or a bare vmlinux. Unpacked on the host it runs where
+/// it was linked: no KASLR. The kernel's random numbers start from the machine's seed.
 /// Source: Linux, Documentation/x86/boot.rst, "64-bit Boot Protocol".
 /// </remarks>
 public sealed class LinuxGuest : IBootable
@@ -45,7 +45,9 @@ public sealed class LinuxGuest : IBootable
         CommandLine = commandLine;
         _packaged = new(() => ElfImage.IsElf(kernel) ? null : BzImage.Parse(kernel, name));
         _unpacked = new(() => ElfImage.Parse(
-            _packaged.Value is { } image ? unpackedKernel?.Invoke() ?? KernelPayload.Unpack(image.Payload, name) : kernel, name));
+            _packaged.Value is { } image
+                ? unpackedKernel?.Invoke() ?? KernelPayload.Unpack(image.Payload, name)
+                : kernel, name));
     }
 
     public string CommandLine { get; }
@@ -90,29 +92,36 @@ public sealed class LinuxGuest : IBootable
     // From the lowest byte that the kernel uses to the first one past those it uses before it reads the memory map.
     (ulong Start, ulong End) KernelExtent()
     {
-        if (_packaged.Value is { } image && Unpacking == KernelUnpacking.InGuest)
-            return (image.LoadAddress, image.LoadAddress + Math.Max(image.MemoryNeeded, (uint)image.ProtectedModeKernel.Length));
-        ElfImage kernel = Unpacking == KernelUnpacking.OnHost ? _unpacked.Value : throw NothingToUnpack();
-        if (kernel.Start < BootLayout.HighStart)
-            throw new LabException($"{_name} wants to be loaded at {kernel.Start:X}, below 1 MiB: it is no Linux kernel for PCs.");
-        return (kernel.Start, Math.Max(kernel.End, _packaged.Value is { } packaged ? packaged.LoadAddress + packaged.MemoryNeeded : 0));
+        ulong end = _packaged.Value is { } image ? image.LoadAddress + image.MemoryNeeded : 0;
+        if (Unpacking == KernelUnpacking.InGuest)
+        {
+            ulong start = Packaged().LoadAddress;
+            return (start, Math.Max(end, start + (ulong)Packaged().ProtectedModeKernel.Length));
+        }
+        ElfImage kernel = _unpacked.Value;
+        return kernel.Start >= BootLayout.HighStart
+            ? (kernel.Start, Math.Max(end, kernel.End))
+            : throw new LabException(
+                $"{_name} wants to be loaded at {kernel.Start:X}, below 1 MiB: it is no Linux kernel for PCs.");
     }
 
-    BzImage Packaged() => _packaged.Value ?? throw NothingToUnpack();
-
-    LabException NothingToUnpack() =>
-        new($"{_name} is a bare vmlinux, which has no decompressor to run in the guest. Load it with unpacking on the host.");
+    BzImage Packaged() => _packaged.Value
+        ?? throw new LabException(
+            $"{_name} is a bare vmlinux, which has no decompressor to run in the guest. "
+            + "Load it with unpacking on the host.");
 
     // As high as the kernel can reach, so that it is out of its way.
     ulong PlaceInitrd(GuestMemory memory, ulong kernelEnd)
     {
-        ulong top = Math.Min(memory.Ranges.First().Length, (_packaged.Value?.HighestInitrdAddress ?? HighestBareInitrd) + 1UL);
+        ulong top =
+            Math.Min(memory.Ranges.First().Length, (_packaged.Value?.HighestInitrdAddress ?? HighestBareInitrd) + 1UL);
         ulong size = ((ulong)_initrd.Length + Page - 1) & ~(ulong)(Page - 1);
         ulong needed = kernelEnd + size;
         if (needed > top)
             throw new LabException(
-                $"{_name} needs at least {new ByteSize(needed)} of memory with its initramfs of {new ByteSize((ulong)_initrd.Length)}, "
-                + $"and the machine has {memory.Size}. Give the machine more memory.");
+                $"{_name} needs at least {new ByteSize(needed)} of memory with its initramfs of "
+                + $"{new ByteSize((ulong)_initrd.Length)}, and the machine has {memory.Size}. "
+                + "Give the machine more memory.");
         return (top - size) & ~(ulong)(Page - 1);
     }
 
@@ -120,23 +129,26 @@ public sealed class LinuxGuest : IBootable
     {
         uint longest = _packaged.Value?.LongestCommandLine ?? LongestBareCommandLine;
         if (!Ascii.IsValid(CommandLine) || CommandLine.Contains('\0', StringComparison.Ordinal))
-            throw new LabException($"The command line of {_name} holds something else than ASCII text: \"{CommandLine}\".");
-        if (CommandLine.Length > longest || CommandLine.Length >= (int)(BootLayout.StackTop - BootLayout.CommandLine) / 2)
-            throw new LabException($"The command line of {_name} has {CommandLine.Length} characters, and the kernel takes {longest}.");
+            throw new LabException(
+                $"The command line of {_name} holds something else than ASCII text: \"{CommandLine}\".");
+        if (CommandLine.Length > Math.Min(longest, BootLayout.LongestCommandLine))
+            throw new LabException(
+                $"The command line of {_name} has {CommandLine.Length} characters, and the kernel takes {longest}.");
         return [.. Encoding.ASCII.GetBytes(CommandLine), 0];
     }
 
     static void AddRanges(BootParameters parameters, GuestMemory memory, PcHardware hardware)
     {
         parameters.AddRange(0, BootLayout.LowEnd, BootParameters.RangeKind.Usable);
-        parameters.AddRange(
-            BootLayout.LowEnd, BootLayout.HighStart - BootLayout.LowEnd, BootParameters.RangeKind.Reserved);      // ACPI tables among it
+        const ulong LegacyHole = BootLayout.HighStart - BootLayout.LowEnd;      // where the ACPI tables are
+        parameters.AddRange(BootLayout.LowEnd, LegacyHole, BootParameters.RangeKind.Reserved);
         foreach ((ulong start, ulong length) in memory.Ranges)
         {
             ulong first = Math.Max(start, BootLayout.HighStart);
             parameters.AddRange(first, start + length - first, BootParameters.RangeKind.Usable);
             if (start == 0 && hardware.PciConfiguration != 0)
-                parameters.AddRange(hardware.PciConfiguration, AcpiTables.PciConfigurationSize, BootParameters.RangeKind.Reserved);
+                parameters.AddRange(
+                    hardware.PciConfiguration, AcpiTables.PciConfigurationSize, BootParameters.RangeKind.Reserved);
         }
     }
 

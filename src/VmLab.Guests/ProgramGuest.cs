@@ -3,10 +3,12 @@ using VmLab.Core;
 
 namespace VmLab.Guests;
 
-/// <summary>A bare-metal program, written in place with Iced's assembler or given as machine code: the guest that needs no download.</summary>
+/// <summary>A bare-metal program, written in place with Iced's assembler or given as machine code: the guest that needs
+/// no download.</summary>
 /// <remarks>
-/// It starts at <see cref="LoadAddress"/> with interrupts off, flat segments and a stack below <see cref="StackTop"/>; in 64-bit mode the
-/// first 4 GiB are mapped as they are. There is no IDT: an exception is a triple fault until the program loads one.
+/// It starts at <see cref="LoadAddress"/> with interrupts off, flat segments and a stack below <see cref="StackTop"/>;
+/// in 64-bit mode the first 4 GiB are mapped as they are. There is no IDT: an exception is a triple fault until the
+/// program loads one.
 /// </remarks>
 public sealed class ProgramGuest : IBootable
 {
@@ -43,11 +45,15 @@ public sealed class ProgramGuest : IBootable
     public BootEntry Load(GuestMemory memory, BootContext context)
     {
         byte[] code = _code.Value;
-        if (code.Length == 0) throw new LabException("The program is empty. Write at least one instruction, such as hlt.");
+        if (code.Length == 0)
+            throw new LabException("The program is empty. Write at least one instruction, such as hlt.");
         ByteSize needed = new(LoadAddress + (ulong)code.Length);
-        if (code.Length > MostBytes) throw new LabException($"The program has {code.Length:N0} bytes, and {MostBytes:N0} is the most.");
+        if (code.Length > MostBytes)
+            throw new LabException($"The program has {code.Length:N0} bytes, and {MostBytes:N0} is the most.");
         if (memory.Size < needed)
-            throw new LabException($"The program needs {needed} of memory, and the machine has {memory.Size}. Give the machine more memory.");
+            throw new LabException(
+                $"The program needs {needed} of memory, and the machine has {memory.Size}. "
+                + "Give the machine more memory.");
         memory.Write(LoadAddress, code);
         return EntryTables.Write(memory, Mode, LoadAddress);
     }

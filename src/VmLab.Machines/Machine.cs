@@ -7,7 +7,8 @@ namespace VmLab.Machines;
 
 /// <summary>A PC wired together: processor, memory, devices, clock, and the loop that runs them.</summary>
 /// <remarks>
-/// What the machine does is a function of its configuration and of the bytes sent to it at given times. It is used by one thread at
+/// What the machine does is a function of its configuration and of the bytes sent to it at given times. It is used by
+/// one thread at
 /// a time.
 /// </remarks>
 public sealed class Machine : IDisposable
@@ -17,7 +18,9 @@ public sealed class Machine : IDisposable
     readonly Pc _pc;
     readonly Vcpu _cpu;
 
-    /// <summary>Builds the machine and loads its guest; the next <see cref="RunUntil"/> executes its first instruction.</summary>
+    /// <summary>
+    /// Builds the machine and loads its guest; the next <see cref="RunUntil"/> executes its first instruction.
+    /// </summary>
     /// <exception cref="LabException">The guest is damaged, or does not fit.</exception>
     public Machine(MachineConfig config, FramePool pool)
     {

@@ -130,7 +130,9 @@ sealed class Pc
         Msrs.Add(LocalApic.FirstX2ApicMsr, LocalApic.LastX2ApicMsr, LocalApic);
     }
 
-    /// <summary>Lists every chip: what it remembers is part of the machine's state, and its deadlines are the machine's.</summary>
+    /// <summary>
+    /// Lists every chip: what it remembers is part of the machine's state, and its deadlines are the machine's.
+    /// </summary>
     void Keep()
     {
         Keep(LocalApic);

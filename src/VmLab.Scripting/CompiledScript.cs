@@ -4,7 +4,8 @@ using System.Runtime.Loader;
 namespace VmLab.Scripting;
 
 /// <summary>A script as an assembly, ready to run without Roslyn.</summary>
-/// <param name="path">Of the assembly; its symbols lie beside it, so that stack traces name the script's own lines.</param>
+/// <param name="path">Of the assembly; its symbols lie beside it, so that stack traces name the script's own
+/// lines.</param>
 /// <param name="probes">Paths of assemblies, beside the tool's own, that it needs.</param>
 public sealed class CompiledScript(string path, IReadOnlyList<string> probes)
 {

@@ -6,7 +6,9 @@ using System.Xml.Linq;
 
 namespace VmLab.Scripting;
 
-/// <summary>Finds the assemblies of NuGet packages that the tool does not carry, by the SDK's own <c>dotnet restore</c>.</summary>
+/// <summary>
+/// Finds the assemblies of NuGet packages that the tool does not carry, by the SDK's own <c>dotnet restore</c>.
+/// </summary>
 sealed class PackageFolder(string cacheFolder)
 {
     // Empty files that keep a repository around the cache folder from having a say.
@@ -56,9 +58,11 @@ sealed class PackageFolder(string cacheFolder)
         catch (System.ComponentModel.Win32Exception trouble)
         {
             throw new ScriptException(
-                $"The package {name} {version} cannot be had: `dotnet` does not start ({trouble.Message}). Put the .NET SDK on the PATH.", trouble);
+                $"The package {name} {version} cannot be had: `dotnet` does not start ({trouble.Message}). Put the .NET SDK on the PATH.",
+                trouble);
         }
-        string[] reasons = [.. output.Split('\n').Where(line => line.Contains("error")).Select(line => line[line.IndexOf("error")..].Trim()).Distinct()];
+        string[] reasons = [.. output.Split('\n').Where(line => line.Contains("error"))
+            .Select(line => line[line.IndexOf("error")..].Trim()).Distinct()];
         throw new ScriptException(
             $"""
             The package {name} {version} cannot be had:

@@ -6,7 +6,8 @@ namespace VmLab.Scripting;
 
 /// <summary>Answers <c>#r</c>: packages that the tool carries, other packages, and files.</summary>
 /// <remarks>
-/// Roslyn takes one reference an answer, so what else a package has goes into <see cref="Packages"/>, which a compiler asks for first.
+/// Roslyn takes one reference an answer, so what else a package has goes into <see cref="Packages"/>, which a compiler
+/// asks for first.
 /// </remarks>
 sealed class ReferenceResolver(ScriptHostOptions options) : MetadataReferenceResolver
 {

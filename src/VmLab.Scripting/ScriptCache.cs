@@ -1,6 +1,8 @@
 namespace VmLab.Scripting;
 
-/// <summary>Compiled scripts by key, each in a folder of its own: assembly, symbols, and where its packages lie.</summary>
+/// <summary>
+/// Compiled scripts by key, each in a folder of its own: assembly, symbols, and where its packages lie.
+/// </summary>
 /// <remarks>A folder appears whole, by one rename, so that runs side by side never see half of one.</remarks>
 sealed class ScriptCache(string folder)
 {

@@ -8,14 +8,17 @@ using Microsoft.CodeAnalysis.Text;
 
 namespace VmLab.Scripting;
 
-/// <summary>Compiles scripts with Roslyn's script dialect. The only part of a run, beside the REPL, that loads Roslyn.</summary>
+/// <summary>
+/// Compiles scripts with Roslyn's script dialect. The only part of a run, beside the REPL, that loads Roslyn.
+/// </summary>
 sealed class ScriptCompiler(ScriptHostOptions options)
 {
     const int MostErrors = 20;
 
     public static readonly CSharpParseOptions Dialect = new(LanguageVersion.Latest, DocumentationMode.None, SourceCodeKind.Script);
 
-    /// <exception cref="ScriptException">The script does not compile: file, line, column and source line of each error.</exception>
+    /// <exception cref="ScriptException">The script does not compile: file, line, column and source line of each
+    /// error.</exception>
     public (byte[] Assembly, byte[] Symbols, IReadOnlyList<string> Probes) Compile(ScriptFiles files, string key)
     {
         var resolver = new ReferenceResolver(options);
@@ -57,7 +60,9 @@ sealed class ScriptCompiler(ScriptHostOptions options)
             .Select(path => MetadataReference.CreateFromFile(path));
     }
 
-    /// <summary>Errors as <c>file(line,column): error CODE: text</c>, each with its source line and a caret under the place.</summary>
+    /// <summary>
+    /// Errors as <c>file(line,column): error CODE: text</c>, each with its source line and a caret under the place.
+    /// </summary>
     public static string Describe(IEnumerable<Diagnostic> diagnostics)
     {
         Diagnostic[] errors = [.. diagnostics.Where(diagnostic => diagnostic.Severity == DiagnosticSeverity.Error)

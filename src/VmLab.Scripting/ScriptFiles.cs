@@ -5,7 +5,8 @@ namespace VmLab.Scripting;
 
 /// <summary>A script and all files that it loads, and the key that what is compiled from them is kept under.</summary>
 /// <remarks>
-/// Directives are found line by line, without a parser, so that an unchanged script starts without Roslyn. A line within a comment or
+/// Directives are found line by line, without a parser, so that an unchanged script starts without Roslyn. A line
+/// within a comment or
 /// a raw string that looks like a directive may count as one: that makes the key wider, never wrong.
 /// </remarks>
 sealed class ScriptFiles
@@ -80,9 +81,10 @@ sealed class ScriptFiles
         foreach (string line in text.Split('\n'))
         {
             string directive = line.TrimStart();
-            if (!directive.StartsWith("#load", StringComparison.Ordinal) && !directive.StartsWith("#r", StringComparison.Ordinal)) continue;
+            bool isDirective = directive.StartsWith("#load", StringComparison.Ordinal)
+                || directive.StartsWith("#r", StringComparison.Ordinal);
             string[] parts = directive.Split('"');
-            if (parts.Length >= 3 && !parts[1].StartsWith("nuget:", StringComparison.OrdinalIgnoreCase)) yield return parts[1];
+            if (isDirective && parts.Length >= 3 && !parts[1].StartsWith("nuget:", StringComparison.OrdinalIgnoreCase)) yield return parts[1];
         }
     }
 

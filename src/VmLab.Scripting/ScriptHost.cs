@@ -5,8 +5,11 @@ public sealed class ScriptHost(ScriptHostOptions options)
 {
     readonly ScriptCache _cache = new(options.CacheFolder);
 
-    /// <summary>Makes a script ready to run: from the cache if neither it nor the tool has changed, else compiled.</summary>
-    /// <exception cref="ScriptException">The script does not compile, or asks for a package that cannot be had.</exception>
+    /// <summary>
+    /// Makes a script ready to run: from the cache if neither it nor the tool has changed, else compiled.
+    /// </summary>
+    /// <exception cref="ScriptException">The script does not compile, or asks for a package that cannot be
+    /// had.</exception>
     public CompiledScript Load(string path)
     {
         var files = new ScriptFiles(path);

@@ -3,7 +3,9 @@ namespace VmLab.Scripting;
 /// <summary>What a script is compiled against, and where what was compiled is kept.</summary>
 public sealed record ScriptHostOptions
 {
-    /// <summary>The packages that the tool itself carries: scripts bind to the very assemblies that are loaded.</summary>
+    /// <summary>
+    /// The packages that the tool itself carries: scripts bind to the very assemblies that are loaded.
+    /// </summary>
     public required IReadOnlyList<CarriedPackage> Carried { get; init; }
 
     /// <summary>Namespaces that a script need not name; the defaults are those of <c>dotnet script</c>.</summary>

@@ -3,7 +3,9 @@ using VmLab.Core;
 
 namespace VmLab.Testing;
 
-/// <summary>Constraints on how a command ended: <c>Assert.That(await lab[vm].Shell("true"), Exits.With(0))</c>.</summary>
+/// <summary>
+/// Constraints on how a command ended: <c>Assert.That(await lab[vm].Shell("true"), Exits.With(0))</c>.
+/// </summary>
 public static class Exits
 {
     public static ExitConstraint With(int code) => new(code);

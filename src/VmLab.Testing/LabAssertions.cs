@@ -3,12 +3,16 @@ using NUnit.Framework.Constraints;
 
 namespace VmLab.Testing;
 
-/// <summary>Assertions that wait in guest time. NUnit's own <c>.After()</c> waits in the host's, in which a lab stands still.</summary>
+/// <summary>
+/// Assertions that wait in guest time. NUnit's own <c>.After()</c> waits in the host's, in which a lab stands still.
+/// </summary>
 public static class LabAssertions
 {
     extension(Lab lab)
     {
-        /// <summary>Asks at the end of every quantum until the constraint holds; fails as an assertion at the limit.</summary>
+        /// <summary>
+        /// Asks at the end of every quantum until the constraint holds; fails as an assertion at the limit.
+        /// </summary>
         /// <param name="actual">What to look at, taken anew each time.</param>
         /// <param name="within">Limit in guest time; the lab's own where it is <see langword="null"/>.</param>
         public async Task Eventually<T>(

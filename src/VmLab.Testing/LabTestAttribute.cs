@@ -5,16 +5,20 @@ using NUnit.Framework.Internal.Commands;
 
 namespace VmLab.Testing;
 
-/// <summary>Marks a test that runs labs: the method, SetUp and TearDown all run on one pump, every continuation included.</summary>
+/// <summary>
+/// Marks a test that runs labs: the method, SetUp and TearDown all run on one pump, every continuation included.
+/// </summary>
 /// <remarks>
-/// A failed test prints where its labs stood; labs left open are closed. NUnit blocks the thread in <c>Assert.ThrowsAsync</c> and in
+/// A failed test prints where its labs stood; labs left open are closed. NUnit blocks the thread in
+/// <c>Assert.ThrowsAsync</c> and in
 /// <c>Assert.That(async () => ...)</c>, on which a pump would wait for ever: write <c>await Assert.ThatAsync(...)</c>.
 /// OneTimeSetUp is not pumped.
 /// </remarks>
 [AttributeUsage(AttributeTargets.Method)]
 public sealed class LabTestAttribute : TestAttribute, ISimpleTestBuilder, IWrapSetUpTearDown
 {
-    // NUnit waits for an async method by blocking. Every method of the test is wrapped, so that it is done when NUnit looks.
+    // NUnit waits for an async method by blocking. Every method of the test is wrapped, so that it is done when NUnit
+    // looks.
     TestMethod ISimpleTestBuilder.BuildFrom(IMethodInfo method, Test? suite)
     {
         if (suite is not null)

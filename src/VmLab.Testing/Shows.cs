@@ -10,7 +10,9 @@ public static class Shows
     public static ShowConstraint Text(string text) => new(text);
 }
 
-/// <summary>Succeeds when a console shows a text. It looks once; to wait in guest time, use Eventually or Expect.</summary>
+/// <summary>
+/// Succeeds when a console shows a text. It looks once; to wait in guest time, use Eventually or Expect.
+/// </summary>
 public sealed class ShowConstraint(string text) : Constraint(text)
 {
     public override string Description => $"a console that shows \"{text.Replace("\n", "\\n", StringComparison.Ordinal)}\"";

@@ -6,7 +6,10 @@ namespace VmLab.X86;
 /// <remarks>Source: Intel SDM vol. 2, CPUID; AMD APM vol. 3 appendix E.</remarks>
 public static class Cpuid
 {
-    /// <summary>Family 15, model 47, stepping 2: a plain 64-bit AMD processor, older than the one whose timers stop in HLT (erratum 400).</summary>
+    /// <summary>
+    /// Family 15, model 47, stepping 2: a plain 64-bit AMD processor, older than the one whose timers stop in HLT
+    /// (erratum 400).
+    /// </summary>
     public const uint Signature = 0x0002_0FF2;
 
     /// <summary>Frequency of the time-stamp counter, in Hz.</summary>

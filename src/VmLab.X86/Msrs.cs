@@ -45,7 +45,8 @@ public sealed unsafe partial class Vcpu
             case Msr.MiscEnable: value = _s->MiscEnable; return true;
             case Msr.DebugControl: value = _s->DebugControl; return true;
             case Msr.MachineCheckCapabilities or Msr.MachineCheckStatus or Msr.PlatformId or Msr.FeatureControl: value = 0; return true;
-            case Msr.MicrocodeUpdate or Msr.AmdHardwareConfig or Msr.AmdSysConfig or Msr.AmdInterruptPending or Msr.AmdDecodeConfig: value = 0; return true;
+            case Msr.MicrocodeUpdate or Msr.AmdHardwareConfig or Msr.AmdSysConfig or Msr.AmdInterruptPending
+                or Msr.AmdDecodeConfig: value = 0; return true;
         }
         if (FixedMtrr(index) is var slot and >= 0)
         {
@@ -72,7 +73,7 @@ public sealed unsafe partial class Vcpu
             case Msr.FsBase: return TrySetAddress(ref _s->SegmentBases[Segment.Fs], value);
             case Msr.GsBase: return TrySetAddress(ref _s->SegmentBases[Segment.Gs], value);
             case Msr.KernelGsBase: return TrySetAddress(ref _s->KernelGsBase, value);
-            case Msr.TscAux: _s->TscAux = (uint)value; return value >> 32 == 0;
+            case Msr.TscAux when value >> 32 == 0: _s->TscAux = value; return true;
             case Msr.SysenterCs: _s->SysenterCs = value; return true;
             case Msr.SysenterRsp: return TrySetAddress(ref _s->SysenterRsp, value);
             case Msr.SysenterRip: return TrySetAddress(ref _s->SysenterRip, value);
@@ -81,7 +82,8 @@ public sealed unsafe partial class Vcpu
             case >= Msr.MtrrVariableFirst and <= Msr.MtrrVariableLast: _s->MtrrVariable[index - Msr.MtrrVariableFirst] = value; return true;
             case Msr.MiscEnable: _s->MiscEnable = value; return true;
             case Msr.DebugControl: _s->DebugControl = value & 0x3; return true;
-            case Msr.MachineCheckStatus or Msr.MicrocodeUpdate or Msr.AmdHardwareConfig or Msr.AmdSysConfig or Msr.AmdInterruptPending or Msr.AmdDecodeConfig:
+            case Msr.MachineCheckStatus or Msr.MicrocodeUpdate or Msr.AmdHardwareConfig or Msr.AmdSysConfig
+                or Msr.AmdInterruptPending or Msr.AmdDecodeConfig:
                 return true;   // accepted, and nothing to change
         }
         if (FixedMtrr(index) is var slot and >= 0)

@@ -20,12 +20,15 @@ public enum StopReason
 }
 
 /// <summary>What a processor is wired to.</summary>
-/// <param name="Clock">The machine's clock: the processor publishes its exact time there before it calls a device.</param>
+/// <param name="Clock">The machine's clock: the processor publishes its exact time there before it calls a
+/// device.</param>
 public sealed record VcpuBoard(
     MemoryBus Memory, PortBus Ports, MsrBus Msrs, IInterruptSource Interrupts, VirtualClock Clock, ExitCounters Exits);
 
 /// <summary>One x86-64 processor: state, TLB, decoded code, and the interpreter that runs it.</summary>
-/// <remarks>A count is an instruction retired, a REP iteration, or an exception or interrupt delivered, and takes 1 ns.</remarks>
+/// <remarks>
+/// A count is an instruction retired, a REP iteration, or an exception or interrupt delivered, and takes 1 ns.
+/// </remarks>
 public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
 {
     readonly VcpuBoard _board;
@@ -55,7 +58,9 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
 
     ~Vcpu() => Free();
 
-    /// <summary>The state, for whoever sets up a machine or looks into it; engines own what lies behind Budget.</summary>
+    /// <summary>
+    /// The state, for whoever sets up a machine or looks into it; engines own what lies behind Budget.
+    /// </summary>
     public CpuState* State => _s;
 
     /// <summary>Counts since power-on: retired instructions, REP iterations and deliveries.</summary>
@@ -85,7 +90,7 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
     public void Refresh()
     {
         _tlb.Flush();
-        _code.Flush();
+        DropCode();
         UpdateMode();
     }
 
@@ -100,10 +105,20 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
         CpuState* s = _s;
         while (true)
         {
+            if (s->DeviceTouched != 0)
+            {
+                s->DeviceTouched = 0;
+                return StopReason.Device;
+            }
             if (s->CheckInterrupts != 0 && s->InterruptShadow == 0 && s->TrapPending == 0)
             {
                 s->CheckInterrupts = 0;
-                if (s->Budget > 0 && TakeInterrupt()) Redirected();
+                if (s->Budget > 0 && TakeInterrupt())
+                {
+                    if (s->Leave == Leave.Shutdown) return StopReason.Shutdown;
+                    Redirected();
+                    continue;
+                }
             }
             if (s->Budget <= 0) return StopReason.Budget;
             if (s->TrapPending != 0)
@@ -124,13 +139,13 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
             }
             if (block != null && s->Budget >= block->Count)
             {
-                if (s->Left != null) s->Left->Link = block;
+                if (s->Left != null && Block.MayBeLinked(block)) s->Left->Link = block;
                 s->Left = null;
                 s->Budget -= block->Count;
                 Op* op = Block.Ops(block);
                 do op = op->Run(s, op);
                 while (op != null);
-                if (s->Leave <= Leave.Link && s->DeviceTouched == 0) continue;
+                if (s->Leave <= Leave.Link) continue;
             }
             else s->Leave = Leave.Alone;
 
@@ -150,11 +165,6 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
                     break;
                 case Leave.Shutdown:
                     return StopReason.Shutdown;
-            }
-            if (s->DeviceTouched != 0)
-            {
-                s->DeviceTouched = 0;
-                return StopReason.Device;
             }
         }
     }
@@ -188,7 +198,8 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
         s->Held = 0;
         if (s->Leave == Leave.Link) s->Leave = Leave.Next;
         if (wasShadowed) s->CheckInterrupts = 1;
-        if (wasTrapping && s->Leave != Leave.Fault) s->TrapPending = 1;
+        // A handler runs without the trap, and a load of SS loses it.
+        if (wasTrapping && s->Leave is not (Leave.Fault or Leave.Trap) && s->InterruptShadow != Shadow.Stack) s->TrapPending = 1;
     }
 
     internal void Count(ExitReason reason) => _board.Exits.Add(reason);
@@ -206,6 +217,7 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
         _isDisposed = true;
         _tlb.Dispose();
         _code.Dispose();
+        _builder.Dispose();
         _self.Free();
         NativeMemory.AlignedFree(_s);
     }

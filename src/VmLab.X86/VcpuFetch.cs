@@ -41,13 +41,8 @@ public sealed unsafe partial class Vcpu
 
     Block* Decode(ulong linear, ulong key)
     {
-        if (_code.IsFull)
-        {
-            _code.Flush();
-            _crossings.Clear();
-            foreach (ulong stale in _code.TakeProtectedPages()) _ram.Unprotect(stale, PageFlags.Code);
-        }
         if (!TryFetch(linear, out ulong physical)) return null;
+        MakeRoom();
         ulong page = physical >> 12;
         int offset = (int)(physical & 0xFFF);
         var bytes = new ReadOnlySpan<byte>(_ram.ReadPointer(page) + offset, GuestMemory.PageSize - offset);
@@ -57,7 +52,22 @@ public sealed unsafe partial class Vcpu
         return block;
     }
 
-    /// <summary>Decodes an instruction that lies in two pages; what it was decoded from is compared at every visit.</summary>
+    /// <summary>Empties the arena of decoded code when it is full.</summary>
+    void MakeRoom()
+    {
+        if (_code.IsFull) DropCode();
+    }
+
+    void DropCode()
+    {
+        _code.Flush();
+        _crossings.Clear();
+        foreach (ulong stale in _code.TakeProtectedPages()) _ram.Unprotect(stale, PageFlags.Code);
+    }
+
+    /// <summary>
+    /// Decodes an instruction that lies in two pages; what it was decoded from is compared at every visit.
+    /// </summary>
     Block* DecodeCrossing(ulong linear, ulong physical, ulong key)
     {
         int inFirst = GuestMemory.PageSize - (int)(physical & 0xFFF);
@@ -69,7 +79,9 @@ public sealed unsafe partial class Vcpu
         return FindCrossing(key, bytes, (int)(physical & 0xFFF));
     }
 
-    /// <summary>Decodes an instruction that lies in a device's range or nowhere: unclaimed addresses read as ones.</summary>
+    /// <summary>
+    /// Decodes an instruction that lies in a device's range or nowhere: unclaimed addresses read as ones.
+    /// </summary>
     Block* DecodeOutsideRam(ulong physical, ulong extraMode)
     {
         Span<byte> bytes = stackalloc byte[16];
@@ -82,6 +94,7 @@ public sealed unsafe partial class Vcpu
     {
         var identity = BitConverter.ToUInt128(bytes);
         if (_crossings.TryGetValue(key, out Crossing known) && known.Bytes == identity) return (Block*)known.Block;
+        MakeRoom();
         if (_crossings.Count >= MaxCrossingBlocks) _crossings.Clear();
         ulong alone = key | CodeKey.Single;
         if (!_builder.Build(bytes[..LongestInstruction], offset, alone, mayLink: false))

@@ -35,10 +35,10 @@ public sealed unsafe partial class Vcpu
         }
         else return false;
         Count(ExitReason.Interrupt);
-        _s->IsHalted = 0;
         _s->Budget--;
         SetFault(new CpuException(vector));
-        return Deliver(isSoftware: false, isExternal: true) || DeliverNested(vector);
+        if (!Deliver(isSoftware: false, isExternal: true)) DeliverNested(Vector.Nmi);   // benign, whatever its number
+        return true;
     }
 
     /// <summary>Delivers the exception or software interrupt that the state names.</summary>
@@ -58,8 +58,7 @@ public sealed unsafe partial class Vcpu
         _s->CheckInterrupts = 1;
         if (Deliver(isSoftware, isExternal: false, isFault)) return true;
         if (!isSoftware) return DeliverNested(vector);
-        _s->Rip = _s->PendingAddress;   // what INT n raises is raised at INT n
-        _s->Budget--;
+        _s->Rip = _s->PendingAddress;   // what INT n raises is raised at INT n, and is the one count of both
         return DeliverNested(Vector.Breakpoint);
     }
 
@@ -83,6 +82,7 @@ public sealed unsafe partial class Vcpu
                 _s->Leave = Leave.Shutdown;
                 return false;
             }
+            if (second == Vector.PageFault) _s->Cr2 = _s->FaultAddress;
             bool isDouble = IsContributory(first) && IsContributory(second)
                 || first == Vector.PageFault && (IsContributory(second) || second == Vector.PageFault);
             if (isDouble) SetFault(new CpuException(Vector.DoubleFault, 0));
@@ -136,6 +136,7 @@ public sealed unsafe partial class Vcpu
         ulong frame = rsp - (hasError ? 48UL : 40UL);
         if (!TryPushFrame(frame, hasError, error, flags, newCpl)) return false;
 
+        _s->IsHalted = 0;
         _s->Gpr[Gpr.Rsp] = frame;
         _s->SystemFlags &= ~(Rflags.Trap | Rflags.NestedTask | Rflags.Resume | Rflags.Virtual8086
             | (type == InterruptGate ? Rflags.Interrupt : 0));
@@ -157,7 +158,7 @@ public sealed unsafe partial class Vcpu
         ulong lastByte = frame + (ulong)words.Length * 8 - 1;
         Op probe = default;
         probe.IsStack = true;
-        bool isWritable = ProbeWrite(&probe, frame, 8) && ProbeWrite(&probe, lastByte - 7, 8);
+        bool isWritable = ProbeWrite(&probe, lastByte - 7, 8) && ProbeWrite(&probe, frame, 8);   // SS goes first
         for (int i = 0; isWritable && i < words.Length; i++) WriteProbed(frame + 8UL * (ulong)i, words[i]);
         _s->Cpl = oldCpl;
         SelectBank();
@@ -183,7 +184,9 @@ public sealed unsafe partial class Vcpu
         WritePhysical(second, bytes[inFirst..]);
     }
 
-    /// <summary>Handlers outside long mode come with the legacy modes; until then such an exception shuts the processor down.</summary>
+    /// <summary>
+    /// Handlers outside long mode come with the legacy modes; until then such an exception shuts the processor down.
+    /// </summary>
     bool DeliverLegacy()
     {
         _s->FaultVector = Vector.DoubleFault;
@@ -196,10 +199,13 @@ public sealed unsafe partial class Vcpu
         return false;
     }
 
-    /// <summary>IRET in 64-bit mode or from a compatibility handler; <paramref name="bytes"/> is the operand's width.</summary>
+    /// <summary>
+    /// IRET in 64-bit mode or from a compatibility handler; <paramref name="bytes"/> is the operand's width.
+    /// </summary>
     /// <remarks>Source: Intel SDM vol. 2, IRET, "IA-32e-mode".</remarks>
     internal Op* ReturnFromInterrupt(Op* op, int bytes)
     {
+        if ((_s->SystemFlags & Rflags.NestedTask) != 0) return Exec.RaiseGeneralProtection(_s, op);   // no task returns in long mode
         Span<ulong> words = stackalloc ulong[5];
         ulong rsp = _s->Gpr[Gpr.Rsp];
         bool isLong = (_s->ModeKey & CodeKey.Long) != 0;

@@ -32,7 +32,8 @@ public sealed unsafe partial class Vcpu
     }
 
     /// <inheritdoc cref="Exec.Modifiable"/>
-    internal byte* WriteSlow(Op* op, ulong linear, int bytes)
+    /// <param name="isRead">The instruction reads the bytes before it writes them: a device is asked for them.</param>
+    internal byte* WriteSlow(Op* op, ulong linear, int bytes, bool isRead)
     {
         if (!IsCanonicalRange(op, linear, bytes)) return null;
         int inFirst = BytesInPage(linear, bytes);
@@ -50,8 +51,8 @@ public sealed unsafe partial class Vcpu
             return page + (first & 0xFFF);
         }
         if (!_ram.IsRam(first >> 12) || inFirst < bytes && !_ram.IsRam(second >> 12)) Publish(op);
-        ReadPhysical(first, Scratch(bytes)[..inFirst]);
-        if (inFirst < bytes) ReadPhysical(second, Scratch(bytes)[inFirst..]);
+        if (isRead) ReadPhysical(first, Scratch(bytes)[..inFirst]);
+        if (isRead && inFirst < bytes) ReadPhysical(second, Scratch(bytes)[inFirst..]);
         _s->IsStorePending = 1;
         _s->PendingAddress = first;
         _s->PendingSecond = second;
@@ -78,7 +79,9 @@ public sealed unsafe partial class Vcpu
             && (inFirst == bytes || Translate(linear + (ulong)inFirst, DataAccess(isWrite: true), out _));
     }
 
-    /// <summary>Reads on the processor's own behalf, with the supervisor's rights: descriptor tables, task state.</summary>
+    /// <summary>
+    /// Reads on the processor's own behalf, with the supervisor's rights: descriptor tables, task state.
+    /// </summary>
     internal bool TryReadSystem(ulong linear, int bytes, out ulong value)
     {
         value = 0;

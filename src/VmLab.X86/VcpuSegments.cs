@@ -145,7 +145,9 @@ public sealed unsafe partial class Vcpu
         _s->Cpl = (byte)cpl;
     }
 
-    /// <summary>A return to an outer level takes away what that level may not use. Source: Intel SDM vol. 3A §5.8.6.</summary>
+    /// <summary>
+    /// A return to an outer level takes away what that level may not use. Source: Intel SDM vol. 3A §5.8.6.
+    /// </summary>
     void DropPrivilegedSegments()
     {
         foreach (int segment in (ReadOnlySpan<int>)[Segment.Es, Segment.Ds, Segment.Fs, Segment.Gs])
@@ -172,7 +174,7 @@ public sealed unsafe partial class Vcpu
         if (code.IsLong ? !IsCanonical(offset) : offset > code.Limit) return Exec.RaiseGeneralProtection(_s, op);
         ulong rsp = Stack.Lowered(_s, 2 * (ulong)bytes);
         ulong linear = Stack.Linear(_s, rsp);
-        byte* frame = Exec.Modifiable(_s, op, linear, 2 * bytes);
+        byte* frame = Exec.Writable(_s, op, linear, 2 * bytes);
         if (frame == null) return Exec.Abandon(_s, op);
         StoreWord(frame, bytes, Exec.NextRip(_s, op));
         StoreWord(frame + bytes, bytes, _s->SegmentSelectors[Segment.Cs]);
@@ -269,7 +271,10 @@ public sealed unsafe partial class Vcpu
         return true;
     }
 
-    /// <summary>LAR, LSL, VERR, VERW: looks at a descriptor without loading it; <see langword="null"/> when it may not be seen.</summary>
+    /// <summary>
+    /// LAR, LSL, VERR, VERW: looks at a descriptor without loading it; <see langword="null"/> when it may not be
+    /// seen.
+    /// </summary>
     internal Descriptor? Inspect(ushort selector, bool forLimit)
     {
         if ((selector & ~3) == 0) return null;
@@ -291,7 +296,9 @@ public sealed unsafe partial class Vcpu
         else *(ushort*)target = (ushort)value;
     }
 
-    /// <summary>Derives what follows from CR0, CR4, EFER, CS, SS and the privilege level: decoding mode and TLB bank.</summary>
+    /// <summary>
+    /// Derives what follows from CR0, CR4, EFER, CS, SS and the privilege level: decoding mode and TLB bank.
+    /// </summary>
     void UpdateMode()
     {
         CodeMode mode = 0;
@@ -301,7 +308,7 @@ public sealed unsafe partial class Vcpu
         {
             if ((code & SegmentRights.Big) != 0) mode |= CodeMode.Code32;
             if ((_s->SegmentRights[Segment.Ss] & SegmentRights.Big) != 0) mode |= CodeMode.Stack32;
-            if (IsFlat(Segment.Ds) && IsFlat(Segment.Es) && IsFlat(Segment.Ss)) mode |= CodeMode.Flat;
+            if (IsFlat(Segment.Ds) && IsFlat(Segment.Es) && IsFlat(Segment.Ss) && IsFlat(Segment.Cs)) mode |= CodeMode.Flat;
         }
         if ((_s->Cr0 & (Cr0.Emulation | Cr0.TaskSwitched)) != 0) mode |= CodeMode.FloatOff | CodeMode.SseOff;
         if ((_s->Cr4 & Cr4.FxSave) == 0) mode |= CodeMode.SseOff;

@@ -171,7 +171,8 @@ public sealed unsafe partial class Vcpu
         SetFlags(_s->Gpr[Gpr.R11] & ~(Rflags.Resume | Rflags.Virtual8086));
         var selector = (ushort)(_s->Star >> 48);
         ushort size = toLong ? SegmentRights.Long : SegmentRights.Big;
-        LoadCode((ushort)((toLong ? selector + 16 : selector) | 3), new Descriptor(0, uint.MaxValue, (ushort)(0xFB | size | SegmentRights.Granular)), 3);
+        var code = new Descriptor(0, uint.MaxValue, (ushort)(0xFB | size | SegmentRights.Granular));
+        LoadCode((ushort)((toLong ? selector + 16 : selector) | 3), code, 3);
         LoadStack((ushort)(selector + 8 | 3), new Descriptor(0, uint.MaxValue, 0xF3 | SegmentRights.Big | SegmentRights.Granular));
         UpdateMode();
         return Exec.LeaveAt(_s, op, toLong ? target : (uint)target, Leave.Check);
@@ -215,7 +216,9 @@ public sealed unsafe partial class Vcpu
         _s->SystemFlags = flags & Known;
     }
 
-    /// <summary>Whether the privilege level, or the task's permission map, allows a port. Sets the fault if not.</summary>
+    /// <summary>
+    /// Whether the privilege level, or the task's permission map, allows a port. Sets the fault if not.
+    /// </summary>
     internal bool MayUsePort(ushort port, int bytes)
     {
         int iopl = (int)(_s->SystemFlags >> 12 & 3);

@@ -3,7 +3,9 @@ using VmLab.Core;
 
 namespace VmLab;
 
-/// <summary>Machines to be, and all that lies between them: a value, shared and varied freely. Nothing runs until a lab runs it.</summary>
+/// <summary>
+/// Machines to be, and all that lies between them: a value, shared and varied freely. Nothing runs until a lab runs it.
+/// </summary>
 public sealed record Fleet
 {
     Fleet(string name) => Name = name;

@@ -11,7 +11,9 @@ public abstract record Guest
     /// <summary>How the lab knows that the guest is up.</summary>
     public virtual Readiness Readiness => Readiness.PoweredOn;
 
-    /// <summary>Debian's own kernel with busybox and the named Debian packages in its root: an unmodified guest with a shell.</summary>
+    /// <summary>
+    /// Debian's own kernel with busybox and the named Debian packages in its root: an unmodified guest with a shell.
+    /// </summary>
     /// <param name="packages">Names, e2fsprogs being in by default; what they depend on comes too.</param>
     /// <param name="commandLine">More words for the kernel.</param>
     public static Guest Debian(
@@ -21,19 +23,25 @@ public abstract record Guest
     /// <summary>A Linux kernel of the user's own.</summary>
     /// <param name="kernel">Path of a bzImage (vmlinuz) or a vmlinux.</param>
     /// <param name="initrd">Path of an initramfs, or <see langword="null"/>.</param>
-    /// <param name="readyText">What the console shows once the guest is up; <see langword="null"/> if nobody waits for that.</param>
+    /// <param name="readyText">What the console shows once the guest is up; <see langword="null"/> if nobody waits for
+    /// that.</param>
     public static Guest Linux(
         string kernel, string? initrd = null, string commandLine = DebianGuest.DefaultCommandLine, string? readyText = null) =>
         new LinuxSpec(kernel, initrd, commandLine, readyText);
 
-    /// <summary>A bare-metal program, written in place with Iced's assembler: 64-bit, at 1 MiB, interrupts off, 4 GiB mapped as they are.</summary>
+    /// <summary>
+    /// A bare-metal program, written in place with Iced's assembler: 64-bit, at 1 MiB, interrupts off, 4 GiB mapped as
+    /// they are.
+    /// </summary>
     /// <param name="write">Writes the program; called once for all machines that boot this value.</param>
     public static Guest Program(Action<Assembler> write, BootMode mode = BootMode.Long64) => Of(new ProgramGuest(write, mode));
 
     /// <summary>Bytes of the user's own making.</summary>
     public static Guest Of(IBootable bootable, Readiness? readiness = null) => new ReadySpec(bootable, readiness ?? Readiness.PoweredOn);
 
-    /// <summary>Makes the bytes to boot; equal guests of a lab are prepared once. It may take long: a download, an unpacking.</summary>
+    /// <summary>
+    /// Makes the bytes to boot; equal guests of a lab are prepared once. It may take long: a download, an unpacking.
+    /// </summary>
     /// <param name="progress">Told what goes on, where it takes time.</param>
     /// <exception cref="LabException">What is missing or damaged, and what to do.</exception>
     public abstract Task<IBootable> PrepareAsync(IProgress<string> progress, CancellationToken cancellation);
@@ -71,8 +79,10 @@ sealed record ReadySpec(IBootable Bootable, Readiness When) : Guest
 }
 
 /// <summary>When a guest is up, for <see cref="Lab.Boot"/>.</summary>
-/// <param name="HasChannel">The guest serves the lab's command channel on its second serial port, and is up when that says so.</param>
-/// <param name="ConsoleText">The guest is up when its console shows this; <see langword="null"/> to ask for nothing.</param>
+/// <param name="HasChannel">The guest serves the lab's command channel on its second serial port, and is up when that
+/// says so.</param>
+/// <param name="ConsoleText">The guest is up when its console shows this; <see langword="null"/> to ask for
+/// nothing.</param>
 public sealed record Readiness(bool HasChannel, string? ConsoleText)
 {
     /// <summary>The guest is up as soon as it is powered on.</summary>

@@ -7,9 +7,13 @@ using VmLab.Running;
 
 namespace VmLab;
 
-/// <summary>A fleet running. It advances only while its script awaits one of its operations, and every run of a seed is the same.</summary>
+/// <summary>
+/// A fleet running. It advances only while its script awaits one of its operations, and every run of a seed is the
+/// same.
+/// </summary>
 /// <remarks>
-/// Machines run side by side in quanta that depend on the fleet alone; what they sent, and how they stopped, reaches the script at
+/// Machines run side by side in quanta that depend on the fleet alone; what they sent, and how they stopped, reaches
+/// the script at
 /// a quantum's end, in the order (time, machine, sequence). A lab belongs to the pump that it was started on.
 /// </remarks>
 public sealed class Lab : IAsyncDisposable
@@ -28,6 +32,7 @@ public sealed class Lab : IAsyncDisposable
     readonly List<Wait> _waits = [];
     readonly List<TimelineEvent> _timeline = [];
     readonly List<(ulong Time, int Machine, TimelineEvent What)> _happened = [];
+    Rng _shuffle;
     string? _lastReport;
     bool _isSettling;
     bool _isClosed;
@@ -38,6 +43,7 @@ public sealed class Lab : IAsyncDisposable
         Seed = options.Seed ?? fleet.RootSeed;
         _options = options;
         _pump = pump;
+        _shuffle = Rng.FromSeed(options.ShuffleSeed ?? 0);
         _pool = new FramePool(fleet.Machines.Aggregate(64.MiB, (sum, machine) => sum + machine.MemorySize));
         if (options.Hashes is { Length: > 0 } path) _hashes = new HashLog(path, appends: pump.Labs.Count > 0);
         int threads = Require.InRange(options.Threads, 0, 256);
@@ -69,12 +75,14 @@ public sealed class Lab : IAsyncDisposable
 
     /// <exception cref="LabException">No machine of this lab has that name.</exception>
     public Vm this[string name] => _machines.Find(machine => machine.Name == name)
-        ?? throw new LabException($"Lab \"{Fleet.Name}\" has no machine \"{name}\"; it has {string.Join(", ", _machines.Select(vm => vm.Name))}.");
+        ?? throw new LabException(
+            $"Lab \"{Fleet.Name}\" has no machine \"{name}\"; it has {string.Join(", ", _machines.Select(vm => vm.Name))}.");
 
     public Vm this[VmRef vm] => this[vm.Name];
 
     /// <summary>Runs a script on a new lab, and closes the lab after it.</summary>
-    /// <remarks>Where the calling code has no pump, the calling thread runs the script to its end before this returns.</remarks>
+    /// <remarks>Where the calling code has no pump, the calling thread runs the script to its end before this
+    /// returns.</remarks>
     /// <param name="options">Those of the pump, or of the environment, where it is <see langword="null"/>.</param>
     public static Task RunAsync(Fleet fleet, Func<Lab, Task> script, LabOptions? options = null)
     {
@@ -96,8 +104,11 @@ public sealed class Lab : IAsyncDisposable
         }
     }
 
-    /// <summary>Powers a fleet on and returns the lab, which the caller closes: for fixtures and for the REPL.</summary>
-    /// <exception cref="LabException">The fleet has no machine, will not fit, or a guest is damaged; or the calling code has no pump.</exception>
+    /// <summary>
+    /// Powers a fleet on and returns the lab, which the caller closes: for fixtures and for the REPL.
+    /// </summary>
+    /// <exception cref="LabException">The fleet has no machine, will not fit, or a guest is damaged; or the calling
+    /// code has no pump.</exception>
     public static Task<Lab> StartAsync(Fleet fleet, LabOptions? options = null) =>
         StartAsync(fleet, options, PcMachine.PowerOn);
 
@@ -120,7 +131,8 @@ public sealed class Lab : IAsyncDisposable
     }
 
     /// <summary>Waits until every guest is up.</summary>
-    /// <param name="within">Limit in guest time, for each guest; the lab's own where it is <see langword="null"/>.</param>
+    /// <param name="within">Limit in guest time, for each guest; the lab's own where it is <see
+    /// langword="null"/>.</param>
     public Task Boot(TimeSpan? within = null, CancellationToken cancellation = default)
     {
         RequireOpen();
@@ -145,7 +157,8 @@ public sealed class Lab : IAsyncDisposable
     /// <summary>Waits until a condition holds; it is asked at the end of every quantum.</summary>
     /// <param name="within">Limit in guest time; the lab's own where it is <see langword="null"/>.</param>
     /// <exception cref="LimitReachedException">It did not hold in time.</exception>
-    /// <exception cref="MachineStoppedException">It does not hold, and no machine runs that could change it.</exception>
+    /// <exception cref="MachineStoppedException">It does not hold, and no machine runs that could change
+    /// it.</exception>
     public Task Until(Func<bool> condition, TimeSpan? within = null, CancellationToken cancellation = default) => Await(
         WaitFor<bool>("The condition did not come to hold", within, null, needsKernel: false, (out bool holds) => holds = condition()),
         cancellation);
@@ -195,7 +208,9 @@ public sealed class Lab : IAsyncDisposable
         return cancellation.CanBeCanceled ? Cancellable(wait, cancellation) : wait.Task;
     }
 
-    /// <summary>Runs every machine to the end of the quantum, or to the nearest end of a wait, and settles what came of it.</summary>
+    /// <summary>
+    /// Runs every machine to the end of the quantum, or to the nearest end of a wait, and settles what came of it.
+    /// </summary>
     internal void Advance()
     {
         if (_options.Stop.IsCancellationRequested)
@@ -206,6 +221,7 @@ public sealed class Lab : IAsyncDisposable
         ulong target = (Nanoseconds / s_quantum + 1) * s_quantum;
         foreach (Wait wait in _waits) target = Math.Min(target, wait.LimitAt);
         var running = _machines.FindAll(machine => machine.IsRunning).ConvertAll(machine => machine.Powered);
+        if (_options.ShuffleSeed is not null) Shuffle(running);
         _watchdog?.Begin();
         _crew.Run(running, target);
         _watchdog?.End();
@@ -278,8 +294,10 @@ public sealed class Lab : IAsyncDisposable
         var prepared = new Dictionary<Guest, IBootable>();
         foreach (MachineSpec spec in Fleet.Machines)
         {
-            Guest guest = spec.Guest ?? throw new LabException($"Machine \"{spec.Name}\" has nothing to boot: say .Boot(Guest...).");
-            if (!prepared.TryGetValue(guest, out IBootable? bootable)) prepared[guest] = bootable = await guest.PrepareAsync(new Preparation(this), _options.Stop);
+            Guest guest = spec.Guest
+                ?? throw new LabException($"Machine \"{spec.Name}\" has nothing to boot: say .Boot(Guest...).");
+            if (!prepared.TryGetValue(guest, out IBootable? bootable))
+                prepared[guest] = bootable = await guest.PrepareAsync(new Preparation(this), _options.Stop);
             _machines.Add(new Vm(this, spec, _machines.Count, bootable, config => build(config, _pool)));
         }
     }
@@ -299,6 +317,15 @@ public sealed class Lab : IAsyncDisposable
         _isSettling = false;
         WriteTimeline();
         EndWaits();
+    }
+
+    void Shuffle(List<PoweredMachine> machines)
+    {
+        for (int i = machines.Count - 1; i > 0; i--)
+        {
+            int other = (int)_shuffle.NextBelow((ulong)i + 1);
+            (machines[i], machines[other]) = (machines[other], machines[i]);
+        }
     }
 
     /// <summary>Puts what a quantum brought into the timeline, in the order of (time, machine, sequence).</summary>
@@ -339,7 +366,9 @@ public sealed class Lab : IAsyncDisposable
     string ReportOf(IReadOnlyList<Vm> machines)
     {
         var report = new StringBuilder();
-        report.Append(CultureInfo.InvariantCulture, $"Lab \"{Fleet.Name}\", seed {Seed}, stood at {Now.TotalSeconds:0.000000} s of guest time.");
+        report.Append(
+            CultureInfo.InvariantCulture,
+            $"Lab \"{Fleet.Name}\", seed {Seed}, stood at {Now.TotalSeconds:0.000000} s of guest time.");
         foreach (Vm machine in machines)
         {
             IReadOnlyList<string> lines = machine.Console.Tail(ReportedLines);

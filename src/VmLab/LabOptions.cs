@@ -12,7 +12,9 @@ public sealed record LabOptions
     /// <summary>Takes the place of the fleet's own seed.</summary>
     public ulong? Seed { get; init; }
 
-    /// <summary>A file that gets a line a machine, <c>NAME TIME HASH</c>, at every 100,000,000 counts of machine time.</summary>
+    /// <summary>
+    /// A file that gets a line a machine, <c>NAME TIME HASH</c>, at every 100,000,000 counts of machine time.
+    /// </summary>
     public string? Hashes { get; init; }
 
     /// <summary>How long, in guest time, an await may take that states no limit itself.</summary>
@@ -21,13 +23,19 @@ public sealed record LabOptions
     /// <summary>Host time that one quantum may take before the watchdog tells <see cref="Observer"/>.</summary>
     public TimeSpan Patience { get; init; } = TimeSpan.FromMinutes(2);
 
+    /// <summary>Runs the machines of each quantum in an order drawn from this seed: a test shows that it changes nothing.</summary>
+    internal ulong? ShuffleSeed { get; init; }
+
     /// <summary>Ends every await of every lab that has these options.</summary>
     public CancellationToken Stop { get; init; }
 
     /// <summary>Is told of labs and their events; it must not touch them.</summary>
     public ILabObserver? Observer { get; init; }
 
-    /// <summary>Options from <c>VMLAB_THREADS</c>, <c>VMLAB_SEED</c> and <c>VMLAB_HASHES</c>; the defaults where they are not set.</summary>
+    /// <summary>
+    /// Options from <c>VMLAB_THREADS</c>, <c>VMLAB_SEED</c> and <c>VMLAB_HASHES</c>; the defaults where they are not
+    /// set.
+    /// </summary>
     /// <exception cref="LabException">A variable is no number.</exception>
     public static LabOptions FromEnvironment() => new()
     {
@@ -45,7 +53,9 @@ public sealed record LabOptions
     }
 }
 
-/// <summary>Watches labs from the host's side, on the pump's thread; preparation and the watchdog call from their own.</summary>
+/// <summary>
+/// Watches labs from the host's side, on the pump's thread; preparation and the watchdog call from their own.
+/// </summary>
 public interface ILabObserver
 {
     void Started(Lab lab);
@@ -58,7 +68,9 @@ public interface ILabObserver
     /// <summary>A quantum has ended. Called thousands of times a second: mind the cost.</summary>
     void Advanced(Lab lab);
 
-    /// <summary>A quantum has taken longer than <see cref="LabOptions.Patience"/>: trouble of the host, not of the guest.</summary>
+    /// <summary>
+    /// A quantum has taken longer than <see cref="LabOptions.Patience"/>: trouble of the host, not of the guest.
+    /// </summary>
     void Stalled(Lab lab, string report);
 
     void Closed(Lab lab);

@@ -7,7 +7,8 @@ public sealed record MachineSpec
 {
     const int LongestName = 63;
 
-    /// <param name="name">1 to 63 letters, digits and hyphens, as in a host name; a Debian guest takes it as its own.</param>
+    /// <param name="name">1 to 63 letters, digits and hyphens, as in a host name; a Debian guest takes it as its
+    /// own.</param>
     /// <exception cref="LabException">The name is no host name.</exception>
     public MachineSpec(string name)
     {

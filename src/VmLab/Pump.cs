@@ -2,10 +2,14 @@ using VmLab.Core;
 
 namespace VmLab;
 
-/// <summary>The one thread that a script and its labs share: it runs continuations in order, and labs in between.</summary>
+/// <summary>
+/// The one thread that a script and its labs share: it runs continuations in order, and labs in between.
+/// </summary>
 /// <remarks>
-/// A lab advances only while one of its operations is awaited, and only here, so a script never sees a machine move under it.
-/// <see cref="Lab.RunAsync"/>, <c>[LabTest]</c> and the <c>vmlab</c> tool each bring a pump; others use <see cref="Run(Func{Task}, LabOptions?)"/>.
+/// A lab advances only while one of its operations is awaited, and only here, so a script never sees a machine move
+/// under it.
+/// <see cref="Lab.RunAsync"/>, <c>[LabTest]</c> and the <c>vmlab</c> tool each bring a pump; others use
+/// <see cref="Run(Func{Task}, LabOptions?)"/>.
 /// </remarks>
 public sealed class Pump : SynchronizationContext
 {
@@ -29,7 +33,9 @@ public sealed class Pump : SynchronizationContext
 
     internal bool IsHere => Environment.CurrentManagedThreadId == _thread;
 
-    /// <summary>Runs a script, and every continuation of it, on the calling thread, and returns when it is done.</summary>
+    /// <summary>
+    /// Runs a script, and every continuation of it, on the calling thread, and returns when it is done.
+    /// </summary>
     /// <exception cref="LabException">The calling code runs on a pump already.</exception>
     public static void Run(Func<Task> script, LabOptions? options = null)
     {
@@ -44,7 +50,9 @@ public sealed class Pump : SynchronizationContext
         }
     }
 
-    /// <summary>Opens a pump for the calling thread, to drive several scripts one after another; close it afterwards.</summary>
+    /// <summary>
+    /// Opens a pump for the calling thread, to drive several scripts one after another; close it afterwards.
+    /// </summary>
     /// <exception cref="LabException">The calling code runs on a pump already.</exception>
     public static Pump Open(LabOptions? options = null)
     {

@@ -19,7 +19,8 @@ public enum ShellOutcome
 /// <summary>What came of a command in a guest.</summary>
 /// <param name="Output">What it wrote to its standard output, to the last byte that arrived; UTF-8.</param>
 /// <param name="Error">What it wrote to its standard error.</param>
-/// <param name="ExitCode">128 and the signal's number for a command that a signal ended; -1 for one that did not end by itself.</param>
+/// <param name="ExitCode">128 and the signal's number for a command that a signal ended; -1 for one that did not end by
+/// itself.</param>
 public sealed record ShellResult(string Command, string Output, string Error, int ExitCode, ShellOutcome Outcome)
 {
     public bool Succeeded => Outcome == ShellOutcome.Exited && ExitCode == 0;

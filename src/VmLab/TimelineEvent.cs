@@ -2,7 +2,9 @@ using System.Globalization;
 
 namespace VmLab;
 
-/// <summary>Something that happened in a lab: when, to which machine (<see langword="null"/>: to the lab), and what.</summary>
+/// <summary>
+/// Something that happened in a lab: when, to which machine (<see langword="null"/>: to the lab), and what.
+/// </summary>
 /// <param name="Time">Guest time since the lab's start.</param>
 public sealed record TimelineEvent(TimeSpan Time, string? Machine, string What)
 {

@@ -25,6 +25,7 @@ public sealed class Vm
         _guest = guest;
         _build = build;
         Console = new VmConsole(this);
+        Cpu = new VmCpu(this);
         Memory = new VmMemory(this);
         Files = new VmFiles(this);
         if (spec.Guest!.Readiness.HasChannel) _channel = new CommandChannel(bytes => Powered.Machine.SendToChannel(bytes));
@@ -38,6 +39,8 @@ public sealed class Vm
     public string Name => Spec.Name;
 
     public VmConsole Console { get; }
+
+    public VmCpu Cpu { get; }
 
     public VmMemory Memory { get; }
 
@@ -74,7 +77,8 @@ public sealed class Vm
     internal bool IsRunning => _powered is not null && Status == MachineStatus.Running && !IsPaused;
 
     /// <summary>Runs a command by the guest's /bin/sh, and waits for its end; several may run at once.</summary>
-    /// <param name="within">Limit in guest time, at which the command is killed; the lab's own where it is <see langword="null"/>.</param>
+    /// <param name="within">Limit in guest time, at which the command is killed; the lab's own where it is
+    /// <see langword="null"/>.</param>
     /// <exception cref="MachineStoppedException">The machine triple-faulted or got stuck.</exception>
     public Task<ShellResult> Shell(string command, TimeSpan? within = null, CancellationToken cancellation = default)
     {
@@ -206,8 +210,8 @@ public sealed class Vm
     internal string WhyStopped => Status switch
     {
         MachineStatus.PoweredOff  => "it is powered off",
-        MachineStatus.TripleFault => "it stopped at a triple fault",
-        MachineStatus.Stuck       => "it is stuck: halted with interrupts off, and nothing can wake it",
+        MachineStatus.TripleFault => $"it stopped at a triple fault, RIP {Cpu.Rip:x16}",
+        MachineStatus.Stuck       => $"it is stuck: halted with interrupts off, and nothing can wake it, RIP {Cpu.Rip:x16}",
         _ when HasPanicked        => "its kernel panicked",
         _                         => "it stopped",
     };

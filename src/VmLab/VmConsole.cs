@@ -39,7 +39,9 @@ public sealed class VmConsole
             .TakeLast(lines).Select(line => line.Length > MostColumns ? line[..MostColumns] : line)];
     }
 
-    /// <summary>Waits until the guest prints a text, and returns all it printed from the last match to the end of this one.</summary>
+    /// <summary>
+    /// Waits until the guest prints a text, and returns all it printed from the last match to the end of this one.
+    /// </summary>
     /// <param name="text">Searched for after the match of the Expect before, so that each prompt is met once.</param>
     /// <param name="within">Limit in guest time; the lab's own where it is <see langword="null"/>.</param>
     /// <exception cref="LimitReachedException">The text did not come in time.</exception>
@@ -63,7 +65,9 @@ public sealed class VmConsole
             }), cancellation);
     }
 
-    /// <summary>Types for the guest, which gets the bytes as its serial port takes them. A line ends in <c>\n</c>.</summary>
+    /// <summary>
+    /// Types for the guest, which gets the bytes as its serial port takes them. A line ends in <c>\n</c>.
+    /// </summary>
     public void Send(string text) => _vm.Powered.Machine.SendToConsole(Encoding.UTF8.GetBytes(text));
 
     /// <summary>Takes a byte, and says whether it ended a line on which the kernel reports its panic.</summary>

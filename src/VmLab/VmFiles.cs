@@ -16,11 +16,13 @@ public sealed class VmFiles
     /// <param name="mode">Permissions; by default rw-r--r--.</param>
     /// <param name="within">Limit in guest time; the lab's own where it is <see langword="null"/>.</param>
     /// <exception cref="GuestException">The guest could not write it: the reason is the guest kernel's.</exception>
-    public Task Put(string path, byte[] content, uint mode = DefaultMode, TimeSpan? within = null, CancellationToken cancellation = default) =>
+    public Task Put(
+        string path, byte[] content, uint mode = DefaultMode, TimeSpan? within = null, CancellationToken cancellation = default) =>
         Await(_vm.Channel.Put(path, content, mode), $"write {path}", within, cancellation);
 
     /// <inheritdoc cref="Put(string, byte[], uint, TimeSpan?, CancellationToken)"/>
-    public Task Put(string path, string text, uint mode = DefaultMode, TimeSpan? within = null, CancellationToken cancellation = default) =>
+    public Task Put(
+        string path, string text, uint mode = DefaultMode, TimeSpan? within = null, CancellationToken cancellation = default) =>
         Put(path, Encoding.UTF8.GetBytes(text), mode, within, cancellation);
 
     /// <summary>Reads a file.</summary>

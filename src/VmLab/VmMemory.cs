@@ -3,7 +3,9 @@ using System.Text;
 
 namespace VmLab;
 
-/// <summary>A machine's RAM by physical address, read from outside: the guest cannot tell. Bytes outside RAM read as ones.</summary>
+/// <summary>
+/// A machine's RAM by physical address, read from outside: the guest cannot tell. Bytes outside RAM read as ones.
+/// </summary>
 public sealed class VmMemory
 {
     readonly Vm _vm;

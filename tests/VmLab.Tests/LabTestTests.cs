@@ -4,7 +4,9 @@ using static VmLab.Tests.Scenario;
 
 namespace VmLab.Tests;
 
-/// <summary>The attribute under test marks these tests: SetUp, test and TearDown must share one pump and its thread.</summary>
+/// <summary>
+/// The attribute under test marks these tests: SetUp, test and TearDown must share one pump and its thread.
+/// </summary>
 public sealed class LabTestTests
 {
     readonly List<(Pump? Pump, int Thread)> _places = [];

@@ -13,6 +13,11 @@ static class Scenario
     public static Fleet Two(Action<ScriptedMachine> alice, Action<ScriptedMachine> bob) =>
         One(alice).Vm("bob", vm => vm.Boot(new ScriptedGuest(bob)).Memory(1.MiB));
 
+    /// <summary>One machine whose guest serves the command channel.</summary>
+    public static Fleet OneWithAgent(Action<ScriptedMachine, ScriptedAgent> alice) => Fleet.Define("one").Seed(7)
+        .Vm("alice", vm => vm.Memory(1.MiB)
+            .Boot(new ScriptedGuest(machine => alice(machine, new ScriptedAgent(machine)), Readiness.Channel)));
+
     public static void Run(Fleet fleet, Func<Lab, Task> script, LabOptions? options = null) => Pump.Run(async () =>
     {
         await using Lab lab = await Lab.StartAsync(fleet, null, ScriptedMachine.PowerOn);

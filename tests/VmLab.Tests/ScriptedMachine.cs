@@ -7,15 +7,19 @@ using VmLab.Running;
 namespace VmLab.Tests;
 
 /// <summary>A guest that does what a test says, when it says; it boots no processor.</summary>
-sealed record ScriptedGuest(Action<ScriptedMachine> Script) : Guest, IBootable
+sealed record ScriptedGuest(Action<ScriptedMachine> Script, Readiness? When = null) : Guest, IBootable
 {
+    public override Readiness Readiness => When ?? Readiness.PoweredOn;
+
     public override Task<IBootable> PrepareAsync(IProgress<string> progress, CancellationToken cancellation) =>
         Task.FromResult<IBootable>(this);
 
     public BootEntry Load(GuestMemory memory, BootContext context) => default;
 }
 
-/// <summary>Stands in for the PC in tests of the lab itself: acts of given machine times, and a seeded stream to act by.</summary>
+/// <summary>
+/// Stands in for the PC in tests of the lab itself: acts of given machine times, and a seeded stream to act by.
+/// </summary>
 sealed class ScriptedMachine : IMachine
 {
     readonly SortedDictionary<(ulong Time, int Order), Action> _acts = [];
@@ -36,8 +40,11 @@ sealed class ScriptedMachine : IMachine
     public MachineStatus Status { get; private set; }
     public ulong Retired => Now;
     public ExitCounters Exits { get; } = new();
+    public ulong Rip => Now;
+    public ulong Rflags => 2;
     public StringBuilder Typed { get; } = new();
     public Action<string> OnTyped { get; set; } = _ => { };
+    public Action<byte[]> OnAsked { get; set; } = _ => { };
     public int Thread { get; private set; }
     public byte[] Memory { get; } = new byte[64];
 
@@ -72,7 +79,13 @@ sealed class ScriptedMachine : IMachine
         OnTyped(text);
     }
 
-    public void SendToChannel(ReadOnlySpan<byte> bytes) => _history.Add(Now).Add(bytes);
+    public ulong Register(int number) => (ulong)number;
+
+    public void SendToChannel(ReadOnlySpan<byte> bytes)
+    {
+        _history.Add(Now).Add(bytes);
+        OnAsked(bytes.ToArray());
+    }
 
     public void ReadMemory(ulong physical, Span<byte> bytes) => Memory.AsSpan((int)physical, bytes.Length).CopyTo(bytes);
 

@@ -6,7 +6,9 @@ public interface IMsrDevice
     /// <returns><see langword="false"/> when there is no such register: the guest sees #GP(0).</returns>
     bool TryReadMsr(uint index, out ulong value);
 
-    /// <returns><see langword="false"/> when there is no such register, or it refuses the value: the guest sees #GP(0).</returns>
+    /// <returns>
+    /// <see langword="false"/> when there is no such register, or it refuses the value: the guest sees #GP(0).
+    /// </returns>
     bool TryWriteMsr(uint index, ulong value);
 }
 

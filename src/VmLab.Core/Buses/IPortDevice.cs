@@ -11,7 +11,9 @@ public interface IPortDevice
     void Write(int offset, int width, uint value);
 }
 
-/// <summary>A device whose registers are a byte wide, as most are: a wider access is that many byte accesses, lowest first.</summary>
+/// <summary>
+/// A device whose registers are a byte wide, as most are: a wider access is that many byte accesses, lowest first.
+/// </summary>
 public interface IBytePortDevice : IPortDevice
 {
     byte Read(int offset);

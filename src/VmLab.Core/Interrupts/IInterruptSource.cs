@@ -1,6 +1,8 @@
 namespace VmLab.Core;
 
-/// <summary>What a processor's interrupt pins are wired to: a local APIC, behind which the 8259 pair may stand.</summary>
+/// <summary>
+/// What a processor's interrupt pins are wired to: a local APIC, behind which the 8259 pair may stand.
+/// </summary>
 public interface IInterruptSource
 {
     /// <summary>INTR: a maskable interrupt that the processor's priority lets through is waiting.</summary>

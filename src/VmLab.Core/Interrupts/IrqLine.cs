@@ -1,6 +1,8 @@
 namespace VmLab.Core;
 
-/// <summary>A wire from a device to an interrupt controller: a level, and word of each edge to whoever listens.</summary>
+/// <summary>
+/// A wire from a device to an interrupt controller: a level, and word of each edge to whoever listens.
+/// </summary>
 /// <param name="changed">Told the new level at each edge; <see langword="null"/> for nobody.</param>
 public sealed class IrqLine(Action<bool>? changed = null)
 {

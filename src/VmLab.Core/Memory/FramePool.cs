@@ -2,9 +2,12 @@ using System.Runtime.InteropServices;
 
 namespace VmLab.Core;
 
-/// <summary>Machine memory: 4 KiB frames, reference-counted, in slabs of unmanaged memory, for all machines of a process.</summary>
+/// <summary>
+/// Machine memory: 4 KiB frames, reference-counted, in slabs of unmanaged memory, for all machines of a process.
+/// </summary>
 /// <remarks>
-/// Frame 0 is the zero frame: shared by every page that nobody has written, and never written itself. A frame with more than one
+/// Frame 0 is the zero frame: shared by every page that nobody has written, and never written itself. A frame with
+/// more than one
 /// reference is shared copy-on-write. Thread-safe; the bytes of a frame belong to whoever holds its only reference.
 /// </remarks>
 public sealed unsafe class FramePool : IDisposable
@@ -36,7 +39,9 @@ public sealed unsafe class FramePool : IDisposable
     /// <summary>Frames in use, the zero frame not counted.</summary>
     public uint FramesInUse { get; private set; }
 
-    /// <summary>Address of a frame's first byte. The caller holds a reference, and writes only if it holds the only one.</summary>
+    /// <summary>
+    /// Address of a frame's first byte. The caller holds a reference, and writes only if it holds the only one.
+    /// </summary>
     // SAFETY: a slab never moves and lives as long as the pool; a frame number comes from Take.
     public byte* Pointer(uint frame) =>
         (byte*)_slabs[frame >> SlabShift] + ((nuint)(frame & (FramesPerSlab - 1)) << FrameShift);

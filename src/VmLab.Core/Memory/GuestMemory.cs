@@ -7,7 +7,8 @@ namespace VmLab.Core;
 /// <summary>The RAM of one machine: a map from guest-physical pages to frames of the pool.</summary>
 /// <remarks>
 /// RAM lies from 0 up to at most 3 GiB and goes on at 4 GiB, as on a PC. Every store, by a vCPU or by DMA, goes through
-/// <see cref="BeginWrite"/> or through a right to store that <see cref="IMemoryObserver.OnProtected"/> takes back, so that dirty pages,
+/// <see cref="BeginWrite"/> or through a right to store that <see cref="IMemoryObserver.OnProtected"/> takes back, so
+/// that dirty pages,
 /// decoded code, page tables and shared frames are always known. One thread at a time.
 /// </remarks>
 public sealed unsafe class GuestMemory : IDisposable
@@ -44,7 +45,9 @@ public sealed unsafe class GuestMemory : IDisposable
 
     public ByteSize Size { get; }
 
-    /// <summary>One past the highest page of RAM; pages between <see cref="LowTop"/> and <see cref="HighBase"/> are no RAM.</summary>
+    /// <summary>
+    /// One past the highest page of RAM; pages between <see cref="LowTop"/> and <see cref="HighBase"/> are no RAM.
+    /// </summary>
     public ulong TopPage { get; }
 
     /// <summary>The ranges of RAM, lowest first: first byte and length.</summary>
@@ -68,7 +71,10 @@ public sealed unsafe class GuestMemory : IDisposable
     public uint FrameOf(ulong page) => _leaves[page >> LeafShift][page & (PagesPerLeaf - 1)];
 
     /// <summary>Notes that a TLB holds a pointer to the page of RAM, and returns the pointer.</summary>
-    /// <remarks>SAFETY: good until <see cref="IMemoryObserver.OnMoved"/> names the page; to be stored through only without SlowStore flags.</remarks>
+    /// <remarks>
+    /// SAFETY: good until <see cref="IMemoryObserver.OnMoved"/> names the page; to be stored through only without
+    /// SlowStore flags.
+    /// </remarks>
     public byte* Cache(ulong page)
     {
         _flags[page] |= PageFlags.Cached;
@@ -78,7 +84,9 @@ public sealed unsafe class GuestMemory : IDisposable
     /// <summary>Pointer to the bytes of a page of RAM, for reading at once.</summary>
     public byte* ReadPointer(ulong page) => _pool.Pointer(FrameOf(page));
 
-    /// <summary>Makes a page of RAM ready for one store: tells observers, takes a copy of a shared frame, marks it dirty.</summary>
+    /// <summary>
+    /// Makes a page of RAM ready for one store: tells observers, takes a copy of a shared frame, marks it dirty.
+    /// </summary>
     /// <returns>Pointer to the page's first byte, for storing the announced bytes at once.</returns>
     public byte* BeginWrite(ulong page, int offset, int length)
     {

@@ -1,6 +1,8 @@
 namespace VmLab.Core;
 
-/// <summary>All that answers physical addresses: RAM, and devices by ranges. The rest reads as ones and swallows writes.</summary>
+/// <summary>
+/// All that answers physical addresses: RAM, and devices by ranges. The rest reads as ones and swallows writes.
+/// </summary>
 public sealed class MemoryBus(GuestMemory ram)
 {
     readonly List<(ulong First, ulong Last, IMmioDevice Device)> _ranges = [];

@@ -6,7 +6,9 @@ public interface ISnapshot<TState>
 {
     TState Save();
 
-    /// <summary>Sets state silently: no line moves and no deadline fires until the machine has restored every device.</summary>
+    /// <summary>
+    /// Sets state silently: no line moves and no deadline fires until the machine has restored every device.
+    /// </summary>
     void Restore(TState state);
 }
 

@@ -7,9 +7,12 @@ using System.Text;
 
 namespace VmLab.Core;
 
-/// <summary>Hashes state records canonically: field by field in declared order, never padding, never references.</summary>
+/// <summary>
+/// Hashes state records canonically: field by field in declared order, never padding, never references.
+/// </summary>
 /// <remarks>
-/// A record may hold primitives, enums, strings, other records, and arrays or immutable arrays of these. A record's schema
+/// A record may hold primitives, enums, strings, other records, and arrays or immutable arrays of these. A record's
+/// schema
 /// name and version go in first, so that two shapes never hash alike by chance.
 /// </remarks>
 public sealed class StateHash

@@ -10,7 +10,10 @@ public interface IClock
 /// <summary>Something that acts by itself when a time comes.</summary>
 public interface ITimed
 {
-    /// <summary>Machine time of the next act, in nanoseconds, as a function of the state; <see cref="ulong.MaxValue"/> for never.</summary>
+    /// <summary>
+    /// Machine time of the next act, in nanoseconds, as a function of the state; <see cref="ulong.MaxValue"/> for
+    /// never.
+    /// </summary>
     ulong NextDeadline { get; }
 
     /// <summary>Does all that is due at the clock's present time.</summary>

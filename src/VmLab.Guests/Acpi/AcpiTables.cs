@@ -4,15 +4,17 @@ using VmLab.Core;
 
 namespace VmLab.Guests.Acpi;
 
-/// <summary>The ACPI tables of a PC: RSDP, RSDT, XSDT, FADT, FACS, DSDT, MADT, HPET, and MCFG where there is PCI Express.</summary>
+/// <summary>The ACPI tables of a PC: RSDP, RSDT, XSDT, FADT, FACS, DSDT, MADT, HPET, and MCFG where there is PCI
+/// Express.</summary>
 /// <remarks>
-/// Fixed hardware, ACPI mode from the start: no SMI, no general-purpose events, no embedded controller, no processor states. Announced as
-/// absent: VGA, keyboard controller. The power button is a fixed feature.
+/// Fixed hardware, ACPI mode from the start: no SMI, no general-purpose events, no embedded controller, no processor
+/// states. Announced as absent: VGA, keyboard controller. The power button is a fixed feature.
 /// Source: ACPI 6.4, §5.2; IA-PC HPET 1.0a, §3.2.4; PCI Firmware Specification 3.2, §4.1.2 (MCFG).
 /// </remarks>
 public static class AcpiTables
 {
-    /// <summary>What the guest writes as sleep type, with sleep enable, to PM1 control in order to switch the machine off.</summary>
+    /// <summary>What the guest writes as sleep type, with sleep enable, to PM1 control in order to switch the machine
+    /// off.</summary>
     public const byte SoftOffType = 5;
 
     /// <summary>Bytes of the PCI Express configuration window: 256 buses of 1 MiB.</summary>
@@ -22,8 +24,9 @@ public static class AcpiTables
     const byte PortSpace = 1, MemorySpace = 0;
     const byte ByteAccess = 1, WordAccess = 2, DWordAccess = 3;
 
-    // FADT: legacy devices, no VGA, no ASPM; WBINVD, C1, no sleep button, no RTC in fixed registers, 32-bit timer, reset register.
-    const ushort BootArchitecture = 1 << 0 | 1 << 2 | 1 << 4;
+    // FADT: legacy devices, no VGA; WBINVD, C1, no sleep button, no RTC in fixed registers, 32-bit timer,
+    // reset register.
+    const ushort BootArchitecture = 1 << 0 | 1 << 2;
     const uint Features = 1 << 0 | 1 << 2 | 1 << 5 | 1 << 6 | 1 << 8 | 1 << 10;
 
     /// <summary>Writes the tables, and returns the address of their root pointer (RSDP).</summary>
@@ -33,7 +36,8 @@ public static class AcpiTables
         return address;
     }
 
-    /// <summary>Builds the tables to lie at <paramref name="address"/>, a multiple of 64 below 4 GiB; the RSDP comes first.</summary>
+    /// <summary>Builds the tables to lie at <paramref name="address"/>, a multiple of 64 below 4 GiB; the RSDP comes
+    /// first.</summary>
     public static byte[] Build(ulong address, PcHardware hardware)
     {
         var image = new MemoryStream();
@@ -98,7 +102,7 @@ public static class AcpiTables
         fadt[88] = 4;                                               // bytes of PM1 events,
         fadt[89] = 2;                                               // of PM1 control,
         fadt[91] = 4;                                               // of the timer
-        Put(fadt, 96, 2, 101);                                      // C2 and C3 latencies so long that they are not there
+        Put(fadt, 96, 2, 101);                                      // C2 and C3 take so long that they are not there
         Put(fadt, 98, 2, 1001);
         Put(fadt, 109, 2, BootArchitecture);
         Put(fadt, 112, 4, Features);
@@ -114,12 +118,12 @@ public static class AcpiTables
 
     static byte[] Madt(PcHardware hardware)
     {
-        var madt = new TableBody().Long(hardware.LocalApic).Long(1);                        // there are 8259s too
+        var madt = new TableBody().Long(hardware.LocalApic).Long(1);    // there are 8259s too
         for (int cpu = 0; cpu < hardware.Cpus; cpu++) madt.Bytes(0, 8, (byte)cpu, (byte)cpu).Long(1);
         madt.Bytes(1, 12, (byte)hardware.Cpus, 0).Long(hardware.IoApic).Long(0);
-        madt.Bytes(2, 10, 0, 0).Long(2).Word(0);                                            // the 8254 comes in at pin 2
-        madt.Bytes(2, 10, 0, hardware.SciInterrupt).Long(hardware.SciInterrupt).Word(0b1101);      // level, active high
-        madt.Bytes(4, 6, 0xFF).Word(0).Bytes(1);                                            // NMI at LINT1 of every processor
+        madt.Bytes(2, 10, 0, 0).Long(2).Word(0);                    // the 8254 comes in at pin 2
+        madt.Bytes(2, 10, 0, hardware.SciInterrupt).Long(hardware.SciInterrupt).Word(0b1101);   // level, active high
+        madt.Bytes(4, 6, 0xFF).Word(0).Bytes(1);                    // NMI at LINT1 of every processor
         return Table("APIC", 4, madt.ToArray());
     }
 
@@ -134,7 +138,9 @@ public static class AcpiTables
     }
 
     static byte[] Mcfg(PcHardware hardware) =>
-        Table("MCFG", 1, new TableBody().Quad(0).Quad(hardware.PciConfiguration).Word(0).Bytes(0, 255).Long(0).ToArray());
+        Table("MCFG", 1, new TableBody()
+            .Quad(0)
+            .Quad(hardware.PciConfiguration).Word(0).Bytes(0, 255).Long(0).ToArray());
 
     static byte[] Table(string signature, byte revision, ReadOnlySpan<byte> body)
     {

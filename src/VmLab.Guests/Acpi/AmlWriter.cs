@@ -51,7 +51,8 @@ sealed class AmlWriter
     public AmlWriter Buffer(byte[] contents) =>
         Op(BufferOp).Sized(body => body.Integer((uint)contents.Length).Raw(contents));
 
-    /// <summary>Writes a plug-and-play identifier: three letters and four hexadecimal digits, compressed to 32 bits.</summary>
+    /// <summary>Writes a plug-and-play identifier: three letters and four hexadecimal digits, compressed to 32
+    /// bits.</summary>
     public AmlWriter EisaId(string id)
     {
         int vendor = (id[0] - '@') << 10 | (id[1] - '@') << 5 | (id[2] - '@');

@@ -33,7 +33,8 @@ sealed class ResourceTemplate
         ReadOnlySpan<byte> head = [0x8A, 0x2B, 0, MemoryKind, FixedRange, Writable];
         head.CopyTo(descriptor);
         ReadOnlySpan<ulong> fields = [0, first, first + length - 1, 0, length];
-        for (int i = 0; i < fields.Length; i++) BinaryPrimitives.WriteUInt64LittleEndian(descriptor[(6 + 8 * i)..], fields[i]);
+        for (int i = 0; i < fields.Length; i++)
+            BinaryPrimitives.WriteUInt64LittleEndian(descriptor[(6 + 8 * i)..], fields[i]);
         return Add(descriptor);
     }
 
@@ -54,7 +55,8 @@ sealed class ResourceTemplate
         ReadOnlySpan<byte> head = [0x88, 0x0D, 0, kind, FixedRange, flags];
         head.CopyTo(descriptor);
         ReadOnlySpan<ushort> fields = [0, first, last, 0, (ushort)(last - first + 1)];
-        for (int i = 0; i < fields.Length; i++) BinaryPrimitives.WriteUInt16LittleEndian(descriptor[(6 + 2 * i)..], fields[i]);
+        for (int i = 0; i < fields.Length; i++)
+            BinaryPrimitives.WriteUInt16LittleEndian(descriptor[(6 + 2 * i)..], fields[i]);
         return Add(descriptor);
     }
 

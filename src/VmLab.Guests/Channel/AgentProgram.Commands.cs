@@ -7,8 +7,8 @@ namespace VmLab.Guests.Channel;
 // The agent's requests, and the commands among them: started, listened to, reaped.
 sealed partial class AgentProgram
 {
-    // How often a pipe is read after its command's end: more than twice what a pipe holds, so that nothing the command wrote is
-    // lost, and no process that it left behind can keep the agent here.
+    // How often a pipe is read after its command's end: more than twice what a pipe holds, so that nothing the command
+    // wrote is lost, and no process that it left behind can keep the agent here.
     const int LastReads = 40;
 
     // In requests: r12d id, r13d argument, r14d length of the payload; rbx and rbp what _findJob and _newJob found.
@@ -76,7 +76,8 @@ sealed partial class AgentProgram
         a.ret();
     }
 
-    // rbx: job; rbp: the first of its polls; r12: the one to serve. Reads once, and sends what came; r14d becomes the result of the read.
+    // rbx: job; rbp: the first of its polls; r12: the one to serve. Reads once, and sends what came; r14d becomes the
+    // result of the read.
     void WritePump()
     {
         Label some = a.CreateLabel(), nothing = a.CreateLabel(), close = a.CreateLabel(), notFile = a.CreateLabel(),
@@ -121,7 +122,7 @@ sealed partial class AgentProgram
 
         a.Label(ref some);
         a.cmp(__dword_ptr[rbx + JobState], Lingering);
-        a.je(nothing);                                          // from a process that outlives its command: nobody listens
+        a.je(nothing);                                          // of a process that outlives its command
         a.mov(edi, (int)ChannelKind.FileContent);
         a.cmp(__dword_ptr[rbx + JobState], Reading);
         a.je(send);
@@ -147,8 +148,8 @@ sealed partial class AgentProgram
         (ChannelKind Kind, Action Write)[] requests =
         [
             (ChannelKind.Hello, () => { a.mov(esi, 1); SendReady(); }),
-            (ChannelKind.Run, WriteRun), (ChannelKind.Put, WritePut), (ChannelKind.Data, WriteFileData), (ChannelKind.End, WriteFileEnd),
-            (ChannelKind.Get, WriteGet), (ChannelKind.Kill, WriteKill),
+            (ChannelKind.Run, WriteRun), (ChannelKind.Kill, WriteKill), (ChannelKind.Get, WriteGet),
+            (ChannelKind.Put, WritePut), (ChannelKind.Data, WriteFileData), (ChannelKind.End, WriteFileEnd),
         ];
         AssemblerRegister64[] saved = [rbx, rbp, r12, r13, r14, r15];
 
@@ -181,7 +182,8 @@ sealed partial class AgentProgram
     // /bin/sh -c PAYLOAD, a session of its own, with a pipe for each of its outputs.
     void WriteRun()
     {
-        Label child = a.CreateLabel(), closeOutput = a.CreateLabel(), closeBoth = a.CreateLabel(), failed = a.CreateLabel();
+        Label child = a.CreateLabel(), closeOutput = a.CreateLabel(), closeBoth = a.CreateLabel(),
+              failed = a.CreateLabel();
         TakeJob();
         a.mov(edi, OutputPipe);
         a.mov(esi, CloseOnExec);
@@ -231,7 +233,8 @@ sealed partial class AgentProgram
     void WriteChild()
     {
         Call(SysSetsid);
-        foreach ((uint file, int number) in (ReadOnlySpan<(uint, int)>)[(NullFile, 0), (OutputPipe + 4, 1), (ErrorPipe + 4, 2)])
+        ReadOnlySpan<(uint, int)> files = [(NullFile, 0), (OutputPipe + 4, 1), (ErrorPipe + 4, 2)];
+        foreach ((uint file, int number) in files)
         {
             a.mov(edi, __dword_ptr[file]);
             a.mov(esi, number);

@@ -14,7 +14,7 @@ sealed partial class AgentProgram
         TakeJob();
         a.mov(r15d, Payload);
         a.Label(ref next);
-        a.inc(r15);                                             // past the first character, which may be the root's slash
+        a.inc(r15);                                             // past the first character: maybe the root's slash
         a.cmp(__byte_ptr[r15], 0);
         a.je(end);
         a.cmp(__byte_ptr[r15], '/');

@@ -53,7 +53,8 @@ sealed partial class AgentProgram
         a.ret();
     }
 
-    // edi: kind; esi: id; edx: argument; rcx: payload; r8d: its length, at most ChunkSize. Waits until the line has taken all.
+    // edi: kind; esi: id; edx: argument; rcx: payload; r8d: its length, at most ChunkSize. Waits until the line has
+    // taken all.
     void WriteSend()
     {
         Label write = a.CreateLabel(), done = a.CreateLabel();

@@ -6,11 +6,11 @@ namespace VmLab.Guests.Channel;
 
 /// <summary>Assembles the agent: the small static Linux program that serves the command channel in the guest.</summary>
 /// <remarks>
-/// One process, one loop around poll, no library: a command costs the guest one fork and one exec, and no shell touches what it
-/// writes. It speaks the frames of <see cref="ChannelFrame"/> on its standard input and output, which init makes the second serial
-/// port, and runs as it is on any x86-64 Linux. Arguments of routines are in the comment before each; rbx, rbp and r12 to r15 keep
-/// their values over calls, unless a comment says otherwise. A result is in eax, and negative for an error, as Linux has it.
-/// Source: System V ABI, AMD64 supplement, §3.2 and §A.2.
+/// One process, one loop around poll, no library: a command costs the guest one fork and one exec, and no shell touches
+/// what it writes. It speaks the frames of <see cref="ChannelFrame"/> on its standard input and output, which init
+/// makes the second serial port, and runs as it is on any x86-64 Linux. Arguments of routines are in the comment before
+/// each; rbx, rbp and r12 to r15 keep their values over calls, unless a comment says otherwise. A result is in eax, and
+/// negative for an error, as Linux has it. Source: System V ABI, AMD64 supplement, §3.2 and §A.2.
 /// </remarks>
 /// <param name="a">What it is written with.</param>
 sealed partial class AgentProgram(Assembler a)
@@ -30,9 +30,10 @@ sealed partial class AgentProgram(Assembler a)
           _reap = a.CreateLabel(), _pump = a.CreateLabel(), _readLine = a.CreateLabel(), _exit = a.CreateLabel(),
           _fail = a.CreateLabel(), _findJob = a.CreateLabel(), _newJob = a.CreateLabel(), _busy = a.CreateLabel();
 
-    Label _terminal = a.CreateLabel(), _childMask = a.CreateLabel(), _noMask = a.CreateLabel(), _checksums = a.CreateLabel(),
-          _shellPath = a.CreateLabel(), _shellName = a.CreateLabel(), _shellFlag = a.CreateLabel(), _nullPath = a.CreateLabel(),
-          _home = a.CreateLabel(), _path = a.CreateLabel(), _terminalName = a.CreateLabel();
+    Label _terminal = a.CreateLabel(), _childMask = a.CreateLabel(), _noMask = a.CreateLabel(),
+          _checksums = a.CreateLabel(), _shellPath = a.CreateLabel(), _shellName = a.CreateLabel(),
+          _shellFlag = a.CreateLabel(), _nullPath = a.CreateLabel(), _home = a.CreateLabel(), _path = a.CreateLabel(),
+          _terminalName = a.CreateLabel();
 
     /// <summary>Returns the agent as an ELF executable, always the same bytes.</summary>
     public static byte[] Build()
@@ -84,7 +85,7 @@ sealed partial class AgentProgram(Assembler a)
         a.mov(ebx, eax);
 
         Label next = a.CreateLabel();
-        a.mov(eax, Polls);                                      // nothing to wait for, but input from everything that comes
+        a.mov(eax, Polls);                                      // no files to wait for yet; of each its input
         a.Label(ref next);
         a.mov(__dword_ptr[rax], -1);
         a.mov(__word_ptr[rax + PollEvents], PollIn);
@@ -193,7 +194,9 @@ sealed partial class AgentProgram(Assembler a)
         Place(ref _terminal, terminal);
         Place(ref _childMask, BitConverter.GetBytes(1UL << (ChildChanged - 1)));
         Place(ref _noMask, new byte[8]);
-        Place(ref _checksums, [.. Enumerable.Range(0, 256).SelectMany(index => BitConverter.GetBytes(ChecksumEntry((uint)index)))]);
+        Place(
+            ref _checksums,
+            [.. Enumerable.Range(0, 256).SelectMany(index => BitConverter.GetBytes(ChecksumEntry((uint)index)))]);
         Place(ref _shellPath, "/bin/sh\0"u8.ToArray());
         Place(ref _shellName, "sh\0"u8.ToArray());
         Place(ref _shellFlag, "-c\0"u8.ToArray());

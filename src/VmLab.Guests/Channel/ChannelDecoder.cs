@@ -11,7 +11,8 @@ public sealed class ChannelDecoder
     int _length;
     bool _isEscaped, _isTooLong;
 
-    /// <summary>Frames dropped for a wrong checksum, an unknown kind or their length. Empty ones do not count.</summary>
+    /// <summary>Frames dropped for a wrong checksum, an unknown kind or their length. Empty ones do not
+    /// count.</summary>
     public long Dropped { get; private set; }
 
     /// <summary>Takes the next bytes, and returns the messages that they complete.</summary>
@@ -57,19 +58,20 @@ public sealed class ChannelDecoder
         if (Crc32.HashToUInt32(frame[..^ChannelFrame.ChecksumSize]) != checksum) return null;
 
         var kind = (ChannelKind)BinaryPrimitives.ReadUInt32LittleEndian(frame);
-        uint id = BinaryPrimitives.ReadUInt32LittleEndian(frame[4..]), argument = BinaryPrimitives.ReadUInt32LittleEndian(frame[8..]);
+        uint id = BinaryPrimitives.ReadUInt32LittleEndian(frame[4..]),
+            argument = BinaryPrimitives.ReadUInt32LittleEndian(frame[8..]);
         byte[] payload = frame[ChannelFrame.HeaderSize..^ChannelFrame.ChecksumSize].ToArray();
         return kind switch
         {
-            ChannelKind.Ready       => new ChannelReady(argument, IsStart: id == 0),
-            ChannelKind.Output      => new ChannelOutput(id, payload),
-            ChannelKind.Error       => new ChannelError(id, payload),
-            ChannelKind.Exited      => new ChannelExited(id, (int)argument),
+            ChannelKind.Ready => new ChannelReady(argument, IsStart: id == 0),
+            ChannelKind.Output => new ChannelOutput(id, payload),
+            ChannelKind.Error => new ChannelError(id, payload),
+            ChannelKind.Exited => new ChannelExited(id, (int)argument),
             ChannelKind.FileContent => new ChannelFileContent(id, payload),
-            ChannelKind.FileEnd     => new ChannelFileEnd(id, argument),
-            ChannelKind.Stored      => new ChannelStored(id),
-            ChannelKind.Failed      => new ChannelFailed(id, (int)argument, GuestErrors.Describe((int)argument)),
-            ChannelKind.Taken       => new ChannelTaken(argument),
+            ChannelKind.FileEnd => new ChannelFileEnd(id, argument),
+            ChannelKind.Stored => new ChannelStored(id),
+            ChannelKind.Failed => new ChannelFailed(id, (int)argument, GuestErrors.Describe((int)argument)),
+            ChannelKind.Taken => new ChannelTaken(argument),
             _ => null,
         };
     }

@@ -5,9 +5,10 @@ namespace VmLab.Guests.Channel;
 
 /// <summary>How a frame of the command channel lies on the wire, in both directions.</summary>
 /// <remarks>
-/// A frame is kind, id, argument (32 bits each, little-endian), payload and a CRC-32 of all that, in the octet-stuffed framing of
-/// asynchronous HDLC: a flag before and after, and inside an escape before each flag or escape. Since a flag can be nothing else,
-/// whatever garbage comes before it is over with the next flag. Source: RFC 1662, §4 and appendix C.3 (32-bit FCS).
+/// A frame is kind, id, argument (32 bits each, little-endian), payload and a CRC-32 of all that, in the octet-stuffed
+/// framing of asynchronous HDLC: a flag before and after, and inside an escape before each flag or escape. Since a flag
+/// can be nothing else, whatever garbage comes before it is over with the next flag. Source: RFC 1662, §4 and appendix
+/// C.3 (32-bit FCS).
 /// </remarks>
 static class ChannelFrame
 {

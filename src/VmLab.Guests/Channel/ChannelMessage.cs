@@ -34,5 +34,6 @@ public sealed record ChannelStored(uint Id) : ChannelMessage(Id);
 /// <param name="Reason">The same in words.</param>
 public sealed record ChannelFailed(uint Id, int ErrorNumber, string Reason) : ChannelMessage(Id);
 
-/// <summary>How many bytes the agent has taken off the line since it started, modulo 2^32: for <see cref="ChannelOutbox"/>.</summary>
+/// <summary>How many bytes the agent has taken off the line since it started, modulo 2^32: for
+/// <see cref="ChannelOutbox"/>.</summary>
 public sealed record ChannelTaken(uint Total) : ChannelMessage(0);

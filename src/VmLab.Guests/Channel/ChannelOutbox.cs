@@ -2,8 +2,9 @@ namespace VmLab.Guests.Channel;
 
 /// <summary>Holds requests back until the guest has room: the serial line has no flow control of its own.</summary>
 /// <remarks>
-/// At most <see cref="Window"/> bytes are on their way; the guest's kernel keeps ten times that. Use: after each Post and each message
-/// fed to <see cref="Notice"/>, send what <see cref="Take"/> returns. Memory is what was posted and not yet taken.
+/// At most <see cref="Window"/> bytes are on their way; the guest's kernel keeps ten times that. Use: after each Post
+/// and each message fed to <see cref="Notice"/>, send what <see cref="Take"/> returns. Memory is what was posted and
+/// not yet taken.
 /// </remarks>
 public sealed class ChannelOutbox
 {
@@ -22,7 +23,8 @@ public sealed class ChannelOutbox
         if (request.Length > 0) _requests.Enqueue(request);
     }
 
-    /// <summary>Learns from a message how much the guest has taken; an agent that starts anew has taken nothing, and is owed nothing.</summary>
+    /// <summary>Learns from a message how much the guest has taken; an agent that starts anew has taken nothing, and is
+    /// owed nothing.</summary>
     public void Notice(ChannelMessage message)
     {
         switch (message)

@@ -14,12 +14,14 @@ static class ElfHeaders
     const uint Load = 1, GnuStack = 0x6474_E551;
     const uint Executable = 1, Writable = 2, Readable = 4;
 
-    /// <param name="code">Its first byte is the entry point, at <paramref name="codeBase"/> + <see cref="Size"/>.</param>
+    /// <param name="code">Its first byte is the entry point, at <paramref name="codeBase"/> +
+    /// <see cref="Size"/>.</param>
     /// <param name="dataSize">Bytes of zeroed memory at <paramref name="dataBase"/>.</param>
     public static byte[] Wrap(ReadOnlySpan<byte> code, ulong codeBase, ulong dataBase, ulong dataSize)
     {
         byte[] file = new byte[Size + code.Length];
-        ReadOnlySpan<byte> identification = [0x7F, (byte)'E', (byte)'L', (byte)'F', 2, 1, 1];        // 64-bit, little-endian, version 1
+        // 64-bit, little-endian, version 1
+        ReadOnlySpan<byte> identification = [0x7F, (byte)'E', (byte)'L', (byte)'F', 2, 1, 1];
         identification.CopyTo(file);
         Word(file, 16, 2);                                          // executable
         Word(file, 18, 62);                                         // x86-64
@@ -37,7 +39,8 @@ static class ElfHeaders
         return file;
     }
 
-    static void ProgramHeader(byte[] file, int index, uint kind, uint flags, ulong address, ulong fileSize, ulong memorySize)
+    static void ProgramHeader(
+        byte[] file, int index, uint kind, uint flags, ulong address, ulong fileSize, ulong memorySize)
     {
         int start = ElfHeaderSize + index * ProgramHeaderSize;
         Long(file, start, kind);
@@ -49,9 +52,12 @@ static class ElfHeaders
         Quad(file, start + 48, 0x1000);
     }
 
-    static void Word(byte[] file, int offset, ushort value) => BinaryPrimitives.WriteUInt16LittleEndian(file.AsSpan(offset), value);
+    static void Word(byte[] file, int offset, ushort value) =>
+        BinaryPrimitives.WriteUInt16LittleEndian(file.AsSpan(offset), value);
 
-    static void Long(byte[] file, int offset, uint value) => BinaryPrimitives.WriteUInt32LittleEndian(file.AsSpan(offset), value);
+    static void Long(byte[] file, int offset, uint value) =>
+        BinaryPrimitives.WriteUInt32LittleEndian(file.AsSpan(offset), value);
 
-    static void Quad(byte[] file, int offset, ulong value) => BinaryPrimitives.WriteUInt64LittleEndian(file.AsSpan(offset), value);
+    static void Quad(byte[] file, int offset, ulong value) =>
+        BinaryPrimitives.WriteUInt64LittleEndian(file.AsSpan(offset), value);
 }

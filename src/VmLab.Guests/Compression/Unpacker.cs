@@ -8,8 +8,9 @@ namespace VmLab.Guests.Compression;
 
 /// <summary>Unpacks whole byte arrays in the formats that kernels and Debian packages come in.</summary>
 /// <remarks>
-/// A truncated gzip file unpacks to what there is of it; the others are refused. Recognised by their magic numbers: LZ4 in the legacy format, XZ, Zstandard, gzip.
-/// Source: RFC 1952; RFC 8878; lz4, doc/lz4_Frame_format.md, "Legacy frame"; for XZ see <see cref="Xz"/>.
+/// A truncated gzip file unpacks to what there is of it; the others are refused. Recognised by their magic numbers: LZ4
+/// in the legacy format, XZ, Zstandard, gzip. Source: RFC 1952; RFC 8878; lz4, doc/lz4_Frame_format.md, "Legacy frame";
+/// for XZ see <see cref="Xz"/>.
 /// </remarks>
 static class Unpacker
 {
@@ -33,7 +34,8 @@ static class Unpacker
     {
         if (!IsPacked(packed))
             throw new LabException(
-                $"{name} is packed in a format unknown here: it starts with {Convert.ToHexString(packed[..Math.Min(6, packed.Length)])}. "
+                $"{name} is packed in a format unknown here: it starts with "
+                + $"{Convert.ToHexString(packed[..Math.Min(6, packed.Length)])}. "
                 + "LZ4 (legacy), XZ, Zstandard and gzip are known.");
         try
         {
@@ -45,7 +47,8 @@ static class Unpacker
         catch (Exception damage) when (damage is not OutOfMemoryException)
         {
             // On damaged data the libraries throw whatever their loops run into; to the user it is all one.
-            throw new LabException($"{name} is damaged: it does not unpack ({damage.Message}). Fetch it again.", damage);
+            throw new LabException(
+                $"{name} is damaged: it does not unpack ({damage.Message}). Fetch it again.", damage);
         }
     }
 
@@ -88,7 +91,8 @@ static class Unpacker
 
     static void Append(MemoryStream whole, ReadOnlySpan<byte> bytes)
     {
-        if (whole.Length + bytes.Length > MostBytes) throw new InvalidDataException($"it unpacks to more than {new ByteSize(MostBytes)}");
+        if (whole.Length + bytes.Length > MostBytes)
+            throw new InvalidDataException($"it unpacks to more than {new ByteSize(MostBytes)}");
         whole.Write(bytes);
     }
 }

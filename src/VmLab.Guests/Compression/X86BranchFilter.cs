@@ -3,12 +3,14 @@ using System.Buffers.Binary;
 namespace VmLab.Guests.Compression;
 
 /// <summary>Undoes the x86 branch filter (BCJ): absolute targets of CALL and JMP become relative again.</summary>
-/// <remarks>Over the whole at once, so that there are no buffer boundaries. Source: XZ Utils, src/liblzma/simple/x86.c.</remarks>
+/// <remarks>Over the whole at once, so that there are no buffer boundaries. Source: XZ Utils,
+/// src/liblzma/simple/x86.c.</remarks>
 static class X86BranchFilter
 {
     const int OperandSize = 4, InstructionSize = 5;
 
-    // By which of the three bytes before an opcode were opcodes too: whether its operand may be one, and which byte to test.
+    // By which of the three bytes before an opcode were opcodes too: whether its operand may be one, and which byte to
+    // test.
     static ReadOnlySpan<bool> IsAllowed => [true, true, true, false, true, false, false, false];
     static ReadOnlySpan<byte> BitNumber => [0, 1, 2, 2, 3, 3, 3, 3];
 

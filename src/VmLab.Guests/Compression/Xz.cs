@@ -7,9 +7,9 @@ namespace VmLab.Guests.Compression;
 
 /// <summary>Decodes whole .xz files, the x86 branch filter included, and verifies their checks.</summary>
 /// <remarks>
-/// SharpCompress decodes LZMA2; the container and the branch filter are read here, because its own filter goes wrong at buffer
-/// boundaries. Known filters: LZMA2, alone or after x86 BCJ. Checks of other kinds than none, CRC32, CRC64 and SHA-256 are refused.
-/// Source: "The .xz File Format" 1.2.1, §2 and §3.
+/// SharpCompress decodes LZMA2; the container and the branch filter are read here, because its own filter goes wrong at
+/// buffer boundaries. Known filters: LZMA2, alone or after x86 BCJ. Checks of other kinds than none, CRC32, CRC64 and
+/// SHA-256 are refused. Source: "The .xz File Format" 1.2.1, §2 and §3.
 /// </remarks>
 static class Xz
 {
@@ -35,13 +35,17 @@ static class Xz
     static void DecodeStream(ref Cursor input, List<byte[]> blocks)
     {
         ReadOnlySpan<byte> header = input.Take(StreamHeaderSize);
-        Require(header.StartsWith(s_magic) && Crc32.HashToUInt32(header.Slice(6, 2)) == ReadUInt32(header[8..]), "its header is damaged");
+        Require(
+            header.StartsWith(s_magic) && Crc32.HashToUInt32(header.Slice(6, 2)) == ReadUInt32(header[8..]),
+            "its header is damaged");
         Require(header[6] == 0 && header[7] <= 0x0F, "its header has unknown flags");
         byte check = header[7];
         while (input.Peek() != 0) blocks.Add(DecodeBlock(ref input, check));
         SkipIndex(ref input);
         ReadOnlySpan<byte> footer = input.Take(StreamFooterSize);
-        Require(footer[10] == 'Y' && footer[11] == 'Z' && footer.Slice(8, 2).SequenceEqual(header.Slice(6, 2)), "its footer is damaged");
+        Require(
+            footer[10] == 'Y' && footer[11] == 'Z' && footer.Slice(8, 2).SequenceEqual(header.Slice(6, 2)),
+            "its footer is damaged");
         while (!input.IsAtEnd && input.Peek() == 0) input.Take(4);      // stream padding
     }
 
@@ -61,7 +65,8 @@ static class Xz
         {
             ulong filter = fields.TakeNumber();
             ReadOnlySpan<byte> offset = fields.Take((int)fields.TakeNumber());
-            Require(filter == FilterX86 && !isX86 && offset.IndexOfAnyExcept((byte)0) < 0, "it uses a filter unknown here");
+            Require(
+                filter == FilterX86 && !isX86 && offset.IndexOfAnyExcept((byte)0) < 0, "it uses a filter unknown here");
             isX86 = true;
         }
         Require(fields.TakeNumber() == FilterLzma2 && fields.TakeNumber() == 1, "it uses a filter unknown here");
@@ -76,7 +81,8 @@ static class Xz
         return bytes;
     }
 
-    // Walks the chunk headers up to the end marker: control byte, unpacked size less one, packed size less one, properties.
+    // Walks the chunk headers up to the end marker: control byte, unpacked size less one, packed size less one,
+    // properties.
     static (int Packed, int Unpacked) MeasureLzma2(ReadOnlySpan<byte> stream)
     {
         var input = new Cursor(stream);
@@ -108,7 +114,8 @@ static class Xz
         byte needed = 0;
         while (needed < 40 && DictionarySize(needed) < unpacked) needed++;
         using var stream = LzmaStream.Create(
-            [Math.Min(dictionary, needed)], new MemoryStream(packed.ToArray()), packed.Length, unpacked, null, isLzma2: true, leaveOpen: false);
+            [Math.Min(dictionary, needed)], new MemoryStream(packed.ToArray()), packed.Length, unpacked, null,
+            isLzma2: true, leaveOpen: false);
         byte[] bytes = new byte[unpacked];
         stream.ReadExactly(bytes);
         return bytes;

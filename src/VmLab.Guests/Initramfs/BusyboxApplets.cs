@@ -5,8 +5,8 @@ namespace VmLab.Guests.Initramfs;
 
 /// <summary>Reads from a busybox binary what it can do, without running it.</summary>
 /// <remarks>
-/// Busybox holds the names of its applets as zero-terminated strings, sorted, one after the other, and ended by an empty one; the
-/// first two are those of the test command. Source: BusyBox, applets/applet_tables.c.
+/// Busybox holds the names of its applets as zero-terminated strings, sorted, one after the other, and ended by an
+/// empty one; the first two are those of the test command. Source: BusyBox, applets/applet_tables.c.
 /// </remarks>
 static class BusyboxApplets
 {
@@ -28,6 +28,7 @@ static class BusyboxApplets
         }
         return names.Contains("sh") && names.Contains("init") && names.Contains("mount")
             ? names
-            : throw new LabException("The busybox of the package busybox-static has no list of applets, or lacks sh, init or mount.");
+            : throw new LabException(
+                "The busybox of the package busybox-static has no list of applets, or lacks sh, init or mount.");
     }
 }

@@ -5,7 +5,8 @@ namespace VmLab.Guests.Initramfs;
 
 /// <summary>Writes the archive format of initramfs: cpio, "newc".</summary>
 /// <remarks>
-/// Equal entries give equal bytes: numbered inodes, no times, owner root. Source: Linux, Documentation/driver-api/early-userspace/buffer-format.rst.
+/// Equal entries give equal bytes: numbered inodes, no times, owner root. Source: Linux,
+/// Documentation/driver-api/early-userspace/buffer-format.rst.
 /// </remarks>
 sealed class CpioArchive
 {
@@ -38,7 +39,8 @@ sealed class CpioArchive
         ReadOnlySpan<uint> fields =
         [
             inode, mode, 0, 0, 1, 0, (uint)content.Length,          // owner, group, links, time, size
-            0, 0, device.Major, device.Minor, (uint)name.Length, 0, // device it lies on, device it is, name, no checksum
+            0, 0, device.Major, device.Minor,                       // device it lies on, device it is
+            (uint)name.Length, 0,                                   // name, no checksum
         ];
         var header = new StringBuilder(Magic);
         foreach (uint field in fields) header.Append(CultureInfo.InvariantCulture, $"{field:X8}");

@@ -4,7 +4,8 @@ using VmLab.Guests.Channel;
 
 namespace VmLab.Guests.Initramfs;
 
-/// <summary>The root of a Debian guest: directories, init, busybox with its applets, kernel modules, and what packages install.</summary>
+/// <summary>The root of a Debian guest: directories, init, busybox with its applets, kernel modules, and what packages
+/// install.</summary>
 static class GuestRoot
 {
     /// <summary>The modules that go in, with what they need.</summary>
@@ -17,7 +18,8 @@ static class GuestRoot
 
     static readonly string[] s_ownFiles = ["init", "inittab", "profile", "fstab"];
 
-    static readonly string[] s_directories = ["dev", "etc", "home", "mnt", "opt", "proc", "run", "srv", "sys", "usr/share", "var/lib", "var/log"];
+    static readonly string[] s_directories =
+        ["dev", "etc", "home", "mnt", "opt", "proc", "run", "srv", "sys", "usr/share", "var/lib", "var/log"];
 
     /// <summary>Puts down what every guest has, before packages come over it.</summary>
     /// <param name="busybox">The statically linked busybox.</param>
@@ -37,9 +39,12 @@ static class GuestRoot
         root.AddFile("etc/profile", Plain, Resource("profile"));
         root.AddFile("etc/fstab", Plain, Resource("fstab"));
         root.AddLink("etc/mtab", "/proc/self/mounts");
-        root.AddFile("etc/passwd", Plain, "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n");
+        root.AddFile(
+            "etc/passwd", Plain,
+            "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n");
         root.AddFile("etc/group", Plain, "root:x:0:\ntty:x:5:\ndisk:x:6:\nnogroup:x:65534:\n");
         root.AddFile("etc/hosts", Plain, "127.0.0.1 localhost\n");
+        root.AddFile("etc/nsswitch.conf", Plain, "passwd: files\ngroup: files\nhosts: files dns\n");
         root.AddFile("usr/bin/busybox", Executable, busybox);
         root.AddFile("usr/sbin/vmlab-agent", Executable, AgentProgram.Build());
     }
@@ -52,10 +57,13 @@ static class GuestRoot
                 root.AddLink("usr/bin/" + applet, "busybox");
     }
 
-    /// <summary>Adds the wanted modules that there are, with what they need, and the list that modprobe reads.</summary>
+    /// <summary>Adds the wanted modules that there are, with what they need, and the list that modprobe
+    /// reads.</summary>
     /// <param name="release">As <c>uname -r</c> says it.</param>
-    /// <param name="available">Yields a module by its name, or <see langword="null"/>: then it is taken to be built in.</param>
-    public static void AddModules(RootTree root, string release, IEnumerable<string> wanted, Func<string, KernelModule?> available)
+    /// <param name="available">Yields a module by its name, or <see langword="null"/>: then it is taken to be built
+    /// in.</param>
+    public static void AddModules(
+        RootTree root, string release, IEnumerable<string> wanted, Func<string, KernelModule?> available)
     {
         var needed = new SortedDictionary<string, IReadOnlyList<KernelModule>>(StringComparer.Ordinal);
         foreach (string name in wanted)
@@ -89,9 +97,13 @@ static class GuestRoot
         return order;
     }
 
-    /// <summary>Everything in a guest that is the lab's own: what a guest's identity depends on besides packages.</summary>
+    /// <summary>Everything in a guest that is the lab's own: what a guest's identity depends on besides
+    /// packages.</summary>
     public static byte[] OwnFiles() =>
-        [.. s_ownFiles.SelectMany(Resource), .. AgentProgram.Build(), .. Encoding.UTF8.GetBytes(string.Join(' ', Modules))];
+    [
+        .. s_ownFiles.SelectMany(Resource), .. AgentProgram.Build(),
+        .. Encoding.UTF8.GetBytes(string.Join(' ', Modules)),
+    ];
 
     static byte[] Resource(string name)
     {

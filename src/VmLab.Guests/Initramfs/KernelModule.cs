@@ -6,7 +6,8 @@ namespace VmLab.Guests.Initramfs;
 
 /// <summary>A loadable module of the kernel, as far as it tells what it needs.</summary>
 /// <param name="Path">Relative to the directory of the kernel's modules, and unpacked: it ends in ".ko".</param>
-/// <remarks>Source: System V ABI, "Object Files", section headers; Linux, include/linux/moduleparam.h (.modinfo).</remarks>
+/// <remarks>Source: System V ABI, "Object Files", section headers; Linux, include/linux/moduleparam.h
+/// (.modinfo).</remarks>
 sealed record KernelModule(string Path, byte[] Content)
 {
     const int SectionTable = 40, SectionHeaderSize = 58, SectionCount = 60, NameSection = 62, HeaderSize = 64;
@@ -35,15 +36,16 @@ sealed record KernelModule(string Path, byte[] Content)
         if (!ElfImage.IsElf(Content) || Content.Length < HeaderSize) throw Damaged();
         int count = Word(SectionCount), size = Word(SectionHeaderSize), names = Word(NameSection);
         ulong table = Quad(SectionTable);
-        if (size != 64 || names >= count || table > (ulong)Content.Length || (ulong)(count * size) > (ulong)Content.Length - table)
+        if (size != 64 || names >= count
+            || table > (ulong)Content.Length || (ulong)(count * size) > (ulong)Content.Length - table)
             throw Damaged();
 
-        ReadOnlySpan<byte> strings = Bytes((int)table + names * size);
+        ReadOnlySpan<byte> strings = Bytes((int)table + names * size), wanted = Encoding.ASCII.GetBytes(name + '\0');
         for (int i = 0; i < count; i++)
         {
             int header = (int)table + i * size;
             uint nameOffset = BinaryPrimitives.ReadUInt32LittleEndian(Content.AsSpan(header));
-            if (nameOffset < strings.Length && strings[(int)nameOffset..].StartsWith(Encoding.ASCII.GetBytes(name + '\0')))
+            if (nameOffset < strings.Length && strings[(int)nameOffset..].StartsWith(wanted))
                 return Bytes(header);
         }
         throw Damaged();
@@ -57,7 +59,8 @@ sealed record KernelModule(string Path, byte[] Content)
             : throw Damaged();
     }
 
-    LabException Damaged() => new($"The kernel module {Path} is damaged. Remove the kernel package from the cache and fetch it again.");
+    LabException Damaged() =>
+        new($"The kernel module {Path} is damaged. Remove the kernel package from the cache and fetch it again.");
 
     ushort Word(int offset) => BinaryPrimitives.ReadUInt16LittleEndian(Content.AsSpan(offset));
 

@@ -4,8 +4,9 @@ namespace VmLab.Guests.Initramfs;
 
 /// <summary>The files of a guest's root, by path, to become an initramfs.</summary>
 /// <remarks>
-/// /bin, /sbin, /lib and /lib64 are links into /usr, as on an installed Debian; what packages put there lands behind the links, whether
-/// they were built for merged directories or not. Later files replace earlier ones. Everything belongs to root.
+/// /bin, /sbin, /lib and /lib64 are links into /usr, as on an installed Debian; what packages put there lands behind
+/// the links, whether they were built for merged directories or not. Later files replace earlier ones. Everything
+/// belongs to root.
 /// </remarks>
 sealed class RootTree
 {
@@ -27,16 +28,20 @@ sealed class RootTree
     public bool Contains(string path) => _nodes.ContainsKey(Normalise(path));
 
     /// <param name="permissions">The low twelve bits of a mode.</param>
-    public void AddFile(string path, uint permissions, byte[] content) => Add(path, new Node(File | permissions, content));
+    public void AddFile(string path, uint permissions, byte[] content) =>
+        Add(path, new Node(File | permissions, content));
 
-    public void AddFile(string path, uint permissions, string text) => AddFile(path, permissions, Encoding.UTF8.GetBytes(text));
+    public void AddFile(string path, uint permissions, string text) =>
+        AddFile(path, permissions, Encoding.UTF8.GetBytes(text));
 
-    public void AddLink(string path, string target) => Add(path, new Node(Link | 0x1FF, Encoding.UTF8.GetBytes(target)));
+    public void AddLink(string path, string target) =>
+        Add(path, new Node(Link | 0x1FF, Encoding.UTF8.GetBytes(target)));
 
     public void AddDevice(string path, uint permissions, uint major, uint minor) =>
         Add(path, new Node(CharacterDevice | permissions, [], major, minor));
 
-    /// <summary>Adds a directory with its parents; one that is there keeps what is in it, and takes the permissions.</summary>
+    /// <summary>Adds a directory with its parents; one that is there keeps what is in it, and takes the
+    /// permissions.</summary>
     public void AddDirectory(string path, uint permissions = 0x1ED)
     {
         string normal = Normalise(path);
@@ -47,7 +52,8 @@ sealed class RootTree
     public byte[] ToCpio()
     {
         var archive = new CpioArchive();
-        foreach ((string path, Node node) in _nodes) archive.Add(path, node.Mode, node.Content, (node.Major, node.Minor));
+        foreach ((string path, Node node) in _nodes)
+            archive.Add(path, node.Mode, node.Content, (node.Major, node.Minor));
         return archive.Finish();
     }
 

@@ -4,7 +4,8 @@ using VmLab.Core;
 namespace VmLab.Guests.Linux;
 
 /// <summary>The page through which a boot loader speaks to Linux: boot_params, the "zero page".</summary>
-/// <remarks>Source: Linux, Documentation/x86/zero-page.rst and boot.rst; arch/x86/include/uapi/asm/bootparam.h.</remarks>
+/// <remarks>Source: Linux, Documentation/x86/zero-page.rst and boot.rst;
+/// arch/x86/include/uapi/asm/bootparam.h.</remarks>
 sealed class BootParameters
 {
     /// <summary>How firmware calls a range of addresses.</summary>
@@ -15,9 +16,9 @@ sealed class BootParameters
     const byte UnregisteredLoader = 0xFF;
 
     // Offsets in the page, by the names of zero-page.rst.
-    const int AcpiRsdpAddress = 0x070, RangeCount = 0x1E8, BootFlag = 0x1FE, Magic = 0x202, Version = 0x206, LoaderType = 0x210,
-              LoadFlags = 0x211, InitrdAddress = 0x218, InitrdSize = 0x21C, CommandLinePointer = 0x228, SetupDataPointer = 0x250,
-              Ranges = 0x2D0;
+    const int AcpiRsdpAddress = 0x070, RangeCount = 0x1E8, BootFlag = 0x1FE, Magic = 0x202, Version = 0x206,
+              LoaderType = 0x210, LoadFlags = 0x211, InitrdAddress = 0x218, InitrdSize = 0x21C,
+              CommandLinePointer = 0x228, SetupDataPointer = 0x250, Ranges = 0x2D0;
 
     readonly byte[] _page = new byte[Size];
 
@@ -35,7 +36,8 @@ sealed class BootParameters
         _page[LoaderType] = UnregisteredLoader;
     }
 
-    public void SetAcpiRoot(ulong address) => BinaryPrimitives.WriteUInt64LittleEndian(_page.AsSpan(AcpiRsdpAddress), address);
+    public void SetAcpiRoot(ulong address) =>
+        BinaryPrimitives.WriteUInt64LittleEndian(_page.AsSpan(AcpiRsdpAddress), address);
 
     public void SetInitrd(ulong address, int size)
     {

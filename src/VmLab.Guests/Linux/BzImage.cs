@@ -3,15 +3,18 @@ using VmLab.Core;
 
 namespace VmLab.Guests.Linux;
 
-/// <summary>A Linux kernel as distributions package it: real-mode setup sectors, a decompressor, and the compressed kernel.</summary>
-/// <remarks>Source: Linux, Documentation/x86/boot.rst, "The Real-Mode Kernel Header" and "64-bit boot protocol".</remarks>
+/// <summary>A Linux kernel as distributions package it: real-mode setup sectors, a decompressor, and the compressed
+/// kernel.</summary>
+/// <remarks>Source: Linux, Documentation/x86/boot.rst, "The Real-Mode Kernel Header" and "64-bit boot
+/// protocol".</remarks>
 sealed class BzImage
 {
     /// <summary>Where the setup header lies, in the file and in boot_params alike.</summary>
     public const int HeaderStart = 0x1F1;
 
     // Offsets in the file, by the names of boot.rst.
-    const int SetupSects = 0x1F1, BootFlag = 0x1FE, JumpLength = 0x201, Magic = 0x202, Version = 0x206, LoadFlags = 0x211,
+    const int SetupSects = 0x1F1, BootFlag = 0x1FE, JumpLength = 0x201, Magic = 0x202, Version = 0x206,
+              LoadFlags = 0x211,
               InitrdAddressMax = 0x22C, KernelAlignment = 0x230, Relocatable = 0x234, ExtendedLoadFlags = 0x236,
               CommandLineSize = 0x238, PayloadOffset = 0x248, PayloadLength = 0x24C, PreferredAddress = 0x258,
               InitSize = 0x260, HeaderEnd = 0x264;
@@ -33,7 +36,8 @@ sealed class BzImage
     /// <summary>The setup header, to be copied to boot_params at <see cref="HeaderStart"/>.</summary>
     public ReadOnlySpan<byte> Header => _image.AsSpan(HeaderStart..(Magic + _image[JumpLength]));
 
-    /// <summary>What is loaded and entered for decompression in the guest: everything after the setup sectors.</summary>
+    /// <summary>What is loaded and entered for decompression in the guest: everything after the setup
+    /// sectors.</summary>
     public ReadOnlySpan<byte> ProtectedModeKernel => _image.AsSpan(_kernelStart);
 
     /// <summary>The compressed kernel.</summary>
@@ -52,25 +56,30 @@ sealed class BzImage
     /// <summary>Longest command line in bytes, its terminating zero not counted.</summary>
     public uint LongestCommandLine => Long(_image, CommandLineSize);
 
-    /// <summary>Whether the file starts as a bzImage does: anything else is no kernel of this kind, whole or damaged.</summary>
+    /// <summary>Whether the file starts as a bzImage does: anything else is no kernel of this kind, whole or
+    /// damaged.</summary>
     public static bool IsBzImage(ReadOnlySpan<byte> image) =>
-        image.Length >= Magic + 4 && Word(image, BootFlag) == BootFlagValue && image.Slice(Magic, 4).SequenceEqual("HdrS"u8);
+        image.Length >= Magic + 4 && Word(image, BootFlag) == BootFlagValue
+            && image.Slice(Magic, 4).SequenceEqual("HdrS"u8);
 
     /// <param name="name">How messages call the image: its path, or what the user named it.</param>
-    /// <exception cref="LabException">The image is truncated, too old, not for 64-bit PCs, or contradicts itself.</exception>
+    /// <exception cref="LabException">The image is truncated, too old, not for 64-bit PCs, or contradicts
+    /// itself.</exception>
     public static BzImage Parse(byte[] image, string name)
     {
         if (!IsBzImage(image))
-            throw new LabException($"{name} is not a Linux kernel: it has no bzImage header. Give the vmlinuz file of a kernel package.");
+            throw new LabException(
+                $"{name} is not a Linux kernel: it has no bzImage header. Give the vmlinuz file of a kernel package.");
         if (image.Length < HeaderEnd) throw Truncated(name, image.Length, HeaderEnd);
 
         ushort version = Word(image, Version);
         if (version < OldestVersion)
             throw new LabException(
-                $"{name} speaks Linux boot protocol {version >> 8}.{version & 0xFF:00}, and 2.12 (Linux 3.8) is the oldest that can be "
-                + "booted here. Give a newer kernel.");
+                $"{name} speaks Linux boot protocol {version >> 8}.{version & 0xFF:00}, and 2.12 (Linux 3.8) "
+                + "is the oldest that can be booted here. Give a newer kernel.");
         if ((image[LoadFlags] & LoadedHigh) == 0 || (Word(image, ExtendedLoadFlags) & Has64BitEntry) == 0)
-            throw new LabException($"{name} has no 64-bit entry point: it is a 32-bit kernel or a zImage. Give a kernel for amd64.");
+            throw new LabException(
+                $"{name} has no 64-bit entry point: it is a 32-bit kernel or a zImage. Give a kernel for amd64.");
 
         int setupSectors = image[SetupSects] == 0 ? 4 : image[SetupSects];
         int kernelStart = (setupSectors + 1) * SectorSize;
@@ -91,15 +100,19 @@ sealed class BzImage
             && Long(_image, KernelAlignment) != 0
             && (_image[Relocatable] != 0 || LoadAddress % Long(_image, KernelAlignment) == 0);
         if (!isSane)
-            throw new LabException($"{name} is a damaged Linux kernel: the addresses in its header make no sense. Fetch it again.");
+            throw new LabException(
+                $"{name} is a damaged Linux kernel: the addresses in its header make no sense. Fetch it again.");
     }
 
     static LabException Truncated(string name, long given, ulong needed) =>
-        new($"{name} is a truncated Linux kernel: it has {given:N0} bytes, and its header speaks of {needed:N0}. Fetch it again.");
+        new(
+            $"{name} is a truncated Linux kernel: it has {given:N0} bytes, and its header speaks of {needed:N0}. "
+            + "Fetch it again.");
 
     static LabException Truncated(string name, long given, int needed) => Truncated(name, given, (ulong)needed);
 
-    static ushort Word(ReadOnlySpan<byte> image, int offset) => BinaryPrimitives.ReadUInt16LittleEndian(image[offset..]);
+    static ushort Word(ReadOnlySpan<byte> image, int offset) =>
+        BinaryPrimitives.ReadUInt16LittleEndian(image[offset..]);
 
     static uint Long(ReadOnlySpan<byte> image, int offset) => BinaryPrimitives.ReadUInt32LittleEndian(image[offset..]);
 }

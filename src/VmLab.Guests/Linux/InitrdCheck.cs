@@ -5,10 +5,12 @@ using VmLab.Guests.Initramfs;
 
 namespace VmLab.Guests.Linux;
 
-/// <summary>Finds out whether an initramfs is whole, before a kernel does, whose complaint scrolls by and ends in a panic.</summary>
+/// <summary>Finds out whether an initramfs is whole, before a kernel does, whose complaint scrolls by and ends in a
+/// panic.</summary>
 /// <remarks>
-/// An initramfs is cpio archives, one after the other, of which the last may be packed. What is neither, or packed in a format
-/// unknown here, passes: the kernel may know it. Source: Linux, Documentation/driver-api/early-userspace/buffer-format.rst.
+/// An initramfs is cpio archives, one after the other, of which the last may be packed. What is neither, or packed in a
+/// format unknown here, passes: the kernel may know it. Source: Linux,
+/// Documentation/driver-api/early-userspace/buffer-format.rst.
 /// </remarks>
 static class InitrdCheck
 {
@@ -46,9 +48,11 @@ static class InitrdCheck
 
     static long Field(ReadOnlySpan<byte> header, int index, string name) =>
         header[0] == '0' && uint.TryParse(
-            header.Slice(MagicSize + index * FieldSize, FieldSize), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out uint value)
+            header.Slice(MagicSize + index * FieldSize, FieldSize), NumberStyles.AllowHexSpecifier,
+            CultureInfo.InvariantCulture, out uint value)
             ? value
-            : throw new LabException($"{name} is damaged: its cpio archive makes no sense. Build it again, or fetch it again.");
+            : throw new LabException(
+                $"{name} is damaged: its cpio archive makes no sense. Build it again, or fetch it again.");
 
     static long Align(long position) => position + CpioArchive.Alignment - 1 & ~(CpioArchive.Alignment - 1L);
 }

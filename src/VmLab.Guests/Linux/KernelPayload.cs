@@ -21,9 +21,11 @@ static class KernelPayload
         if (ElfImage.IsElf(payload)) return payload.ToArray();
 
         uint size = BinaryPrimitives.ReadUInt32LittleEndian(payload[^SizeField..]);
-        byte[] kernel = Unpacker.Unpack(Unpacker.IsGzip(payload) ? payload : payload[..^SizeField], $"The payload of {name}");
+        byte[] kernel =
+            Unpacker.Unpack(Unpacker.IsGzip(payload) ? payload : payload[..^SizeField], $"The payload of {name}");
         return (uint)kernel.Length == size ? kernel : throw Damaged(name);
     }
 
-    static LabException Damaged(string name) => new($"{name} is a damaged Linux kernel: its payload is not whole. Fetch it again.");
+    static LabException Damaged(string name) =>
+        new($"{name} is a damaged Linux kernel: its payload is not whole. Fetch it again.");
 }

@@ -16,7 +16,8 @@ enum PackagedKind { Directory, File, SymbolicLink, HardLink }
 sealed record PackagedFile(string Path, PackagedKind Kind, uint Mode, byte[] Content, string Target);
 
 /// <summary>A Debian binary package (.deb): an ar archive of a control archive and a data archive.</summary>
-/// <remarks>Source: Debian, deb(5), deb-control(5); ar format as in System V, with names of up to 16 characters.</remarks>
+/// <remarks>Source: Debian, deb(5), deb-control(5); ar format as in System V, with names of up to 16
+/// characters.</remarks>
 sealed class DebPackage
 {
     const int MemberHeaderSize = 60, NameSize = 16, SizeOffset = 48, SizeSize = 10, EndOffset = 58;
@@ -47,7 +48,8 @@ sealed class DebPackage
             string memberName = Encoding.ASCII.GetString(header[..NameSize]).TrimEnd(' ').TrimEnd('/');
             string sizeText = Encoding.ASCII.GetString(header.Slice(SizeOffset, SizeSize)).TrimEnd(' ');
             int start = position + MemberHeaderSize;
-            if (!int.TryParse(sizeText, NumberStyles.None, CultureInfo.InvariantCulture, out int size) || size > bytes.Length - start)
+            if (!int.TryParse(sizeText, NumberStyles.None, CultureInfo.InvariantCulture, out int size)
+                || size > bytes.Length - start)
                 throw Damaged(name);
             members[memberName] = start..(start + size);
             position = start + size + (size & 1);
@@ -63,13 +65,15 @@ sealed class DebPackage
         throw Damaged(_name);
     }
 
-    /// <summary>What the package installs, in its own order. Devices and the like, which no package needs, are left out.</summary>
+    /// <summary>What the package installs, in its own order. Devices and the like, which no package needs, are left
+    /// out.</summary>
     /// <exception cref="LabException">The package is damaged.</exception>
     public IEnumerable<PackagedFile> Files() => ReadTar("data.tar");
 
     List<PackagedFile> ReadTar(string memberName)
     {
-        (string name, Range range) = _members.FirstOrDefault(member => member.Key.StartsWith(memberName, StringComparison.Ordinal));
+        (string name, Range range) = _members.FirstOrDefault(
+            member => member.Key.StartsWith(memberName, StringComparison.Ordinal));
         if (name is null) throw Damaged(_name);
         byte[] member = _bytes[range];
         byte[] tar = name == memberName ? member : Unpacker.Unpack(member, $"{name} of {_name}");
@@ -77,9 +81,12 @@ sealed class DebPackage
         {
             return ReadEntries(tar);
         }
-        catch (Exception damage) when (damage is IOException or InvalidDataException or FormatException or ArgumentException or OverflowException)
+        catch (Exception damage) when (damage is not OutOfMemoryException)
         {
-            throw new LabException($"{_name} is a damaged Debian package: {damage.Message} Remove it from the cache and fetch it again.", damage);
+            // As with unpacking, what a reader throws on damaged data is all one to the user.
+            throw new LabException(
+                $"{_name} is a damaged Debian package: {damage.Message} Remove it from the cache and fetch it again.",
+                damage);
         }
     }
 

@@ -12,10 +12,12 @@ static class GuestBuilder
 {
     const string KernelPrefix = "boot/vmlinuz-", ModulesFolder = "lib/modules/";
 
-    // Of no use in a guest without pagers, translations, foreign character sets, service or package manager, and copied at every boot.
+    // Of no use in a guest without pagers, translations, foreign character sets, service or package manager, and copied
+    // at every boot.
     static readonly string[] s_leftOut =
     [
-        "usr/share/doc/", "usr/share/man/", "usr/share/info/", "usr/share/locale/", "usr/share/lintian/", "usr/share/bug/",
+        "usr/share/doc/", "usr/share/man/", "usr/share/info/", "usr/share/locale/", "usr/share/lintian/",
+        "usr/share/bug/",
         "usr/share/doc-base/", "usr/share/bash-completion/", "usr/share/menu/", "lib/systemd/", "usr/lib/systemd/",
         "lib/x86_64-linux-gnu/gconv/", "usr/lib/x86_64-linux-gnu/gconv/", "lib/udev/", "usr/lib/udev/",
     ];
@@ -25,10 +27,12 @@ static class GuestBuilder
 
     /// <param name="read">Reads a package's .deb.</param>
     /// <param name="folder">Where to write the guest's files.</param>
-    public static StoredGuest Build(Selection selection, Func<PackageRecord, byte[]> read, string folder, CancellationToken cancellation)
+    public static StoredGuest Build(
+        Selection selection, Func<PackageRecord, byte[]> read, string folder, CancellationToken cancellation)
     {
         List<PackagedFile> kernelFiles = [.. selection.Kernel.SelectMany(package => FilesOf(package, read))];
-        PackagedFile image = kernelFiles.FirstOrDefault(file => file.Path.StartsWith(KernelPrefix, StringComparison.Ordinal))
+        PackagedFile image =
+            kernelFiles.FirstOrDefault(file => file.Path.StartsWith(KernelPrefix, StringComparison.Ordinal))
             ?? throw new LabException($"The package {selection.Kernel[0].FileName} holds no kernel.");
         string release = image.Path[KernelPrefix.Length..];
         cancellation.ThrowIfCancellationRequested();
@@ -42,10 +46,12 @@ static class GuestBuilder
     }
 
     static byte[] BuildInitramfs(
-        Selection selection, Func<PackageRecord, byte[]> read, string release, List<PackagedFile> kernelFiles, CancellationToken cancellation)
+        Selection selection, Func<PackageRecord, byte[]> read, string release, List<PackagedFile> kernelFiles,
+        CancellationToken cancellation)
     {
         byte[] busybox = FilesOf(selection.Busybox, read)
-            .FirstOrDefault(file => file is { Path: "bin/busybox" or "usr/bin/busybox", Kind: PackagedKind.File })?.Content
+            .FirstOrDefault(
+                file => file is { Path: "bin/busybox" or "usr/bin/busybox", Kind: PackagedKind.File })?.Content
             ?? throw new LabException($"The package {selection.Busybox.FileName} holds no bin/busybox.");
         var root = new RootTree();
         GuestRoot.AddBase(root, busybox);
@@ -73,8 +79,11 @@ static class GuestBuilder
                 case PackagedKind.Directory: root.AddDirectory(file.Path, file.Mode); break;
                 case PackagedKind.SymbolicLink: root.AddLink(file.Path, file.Target); break;
                 case PackagedKind.File: root.AddFile(file.Path, file.Mode, contents[file.Path] = file.Content); break;
-                // A hard link becomes a second copy: an initramfs is unpacked into memory either way, and packages hardly have any.
-                case PackagedKind.HardLink: root.AddFile(file.Path, file.Mode, contents.GetValueOrDefault(file.Target, [])); break;
+                // A hard link becomes a second copy: an initramfs is unpacked into memory either way, and packages
+                // hardly have any.
+                case PackagedKind.HardLink:
+                    root.AddFile(file.Path, file.Mode, contents.GetValueOrDefault(file.Target, []));
+                    break;
             }
         }
     }
@@ -86,7 +95,8 @@ static class GuestBuilder
         var opened = new Dictionary<string, KernelModule>();
         string prefix = ModulesFolder + release + "/";
         foreach (PackagedFile file in files)
-            if (file.Path.Contains(prefix, StringComparison.Ordinal) && file.Path.Contains(".ko", StringComparison.Ordinal))
+            if (file.Path.Contains(prefix, StringComparison.Ordinal)
+                && file.Path.Contains(".ko", StringComparison.Ordinal))
                 byName.TryAdd(KernelModule.NameOf(file.Path), file);
 
         return name =>
@@ -95,7 +105,8 @@ static class GuestBuilder
             if (!byName.TryGetValue(name, out PackagedFile? file)) return null;
             string path = file.Path[(file.Path.IndexOf(prefix, StringComparison.Ordinal) + prefix.Length)..];
             byte[] content = Unpacker.IsPacked(file.Content) ? Unpacker.Unpack(file.Content, path) : file.Content;
-            return opened[name] = new KernelModule(path[..(path.LastIndexOf(".ko", StringComparison.Ordinal) + 3)], content);
+            return opened[name] =
+                new KernelModule(path[..(path.LastIndexOf(".ko", StringComparison.Ordinal) + 3)], content);
         };
     }
 }

@@ -11,7 +11,8 @@ sealed class StoreLock : IDisposable
 
     StoreLock(FileStream file) => _file = file;
 
-    /// <exception cref="LabException">The folder cannot be written, or another process holds the lock for a quarter of an hour.</exception>
+    /// <exception cref="LabException">The folder cannot be written, or another process holds the lock for a quarter of
+    /// an hour.</exception>
     public static async Task<StoreLock> TakeAsync(string folder, CancellationToken cancellation)
     {
         string path = Path.Combine(folder, "lock");
@@ -21,7 +22,9 @@ sealed class StoreLock : IDisposable
             if (TryOpen(path) is { } file) return new StoreLock(file);
             await timer.WaitForNextTickAsync(cancellation).ConfigureAwait(false);
         }
-        throw new LabException($"Another process has kept the guest store locked for {s_patience.TotalMinutes:0} minutes: {path}. End it, then try again.");
+        throw new LabException(
+            $"Another process has kept the guest store locked for {s_patience.TotalMinutes:0} minutes: {path}. "
+            + "End it, then try again.");
     }
 
     public void Dispose() => _file.Dispose();
@@ -35,7 +38,8 @@ sealed class StoreLock : IDisposable
         }
         catch (UnauthorizedAccessException cause)
         {
-            throw new LabException($"The guest store cannot write to {path}. Set VMLAB_CACHE to a folder of your own.", cause);
+            throw new LabException(
+                $"The guest store cannot write to {path}. Set VMLAB_CACHE to a folder of your own.", cause);
         }
         catch (IOException) when (File.Exists(path))
         {
@@ -43,7 +47,8 @@ sealed class StoreLock : IDisposable
         }
         catch (IOException cause)
         {
-            throw new LabException($"The guest store cannot use {path}: {cause.Message} Set VMLAB_CACHE to a folder of your own.", cause);
+            throw new LabException(
+                $"The guest store cannot use {path}: {cause.Message} Set VMLAB_CACHE to a folder of your own.", cause);
         }
     }
 }

@@ -24,8 +24,10 @@ public sealed record StoredFile(string Name, long Size, ulong Hash)
         }
         catch (Exception cause) when (cause is IOException or UnauthorizedAccessException)
         {
-            throw new LabException($"The stored guest cannot be read: {cause.Message} Remove {folder}; it is then built again.", cause);
+            throw new LabException(
+                $"The stored guest cannot be read: {cause.Message} Remove {folder}; it is then built again.", cause);
         }
-        throw new LabException($"The stored guest is damaged: {path} has changed. Remove {folder}; it is then built again.");
+        throw new LabException(
+            $"The stored guest is damaged: {path} has changed. Remove {folder}; it is then built again.");
     }
 }

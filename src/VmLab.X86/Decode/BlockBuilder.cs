@@ -10,12 +10,16 @@ sealed unsafe class BlockBuilder : IDisposable
     /// <summary>The longest block, in instructions; a page boundary or a branch may end it earlier.</summary>
     const int MaxInstructions = 48;
 
+    const int LongestInstruction = 15;
+
     // What CPUID does not announce decodes as it did before it was there: F3 0F BC is BSF, not TZCNT.
     const DecoderOptions Options = DecoderOptions.NoMPFX_0FBC | DecoderOptions.NoMPFX_0FBD | DecoderOptions.NoWbnoinvd;
 
     readonly PointerReader _reader = new();
     readonly Decoder _decoder16, _decoder32, _decoder64;
     readonly Op* _ops = (Op*)NativeMemory.AlignedAlloc((nuint)((MaxInstructions + 2) * sizeof(Op)), 64);
+    readonly Instruction[] _instructions = new Instruction[MaxInstructions];
+    readonly bool[] _deadFlags = new bool[MaxInstructions];
     ulong _blockStart;
     bool _mayLink;
 
@@ -45,41 +49,59 @@ sealed unsafe class BlockBuilder : IDisposable
         _blockStart = (ulong)offset;
         _mayLink = mayLink && (mode & CodeMode.Single) == 0;
         OpCount = 0;
-        int count = 0, length = 0;
-        bool isOpen = true;
         fixed (byte* start = bytes)
         {
-            while (count < limit && isOpen)
+            int count = Decode(decoder, start, start + bytes.Length, limit);
+            if (count == 0) return false;
+            ReadOnlySpan<Instruction> instructions = _instructions.AsSpan(0, count);
+            FlagLiveness.Find(instructions, _deadFlags);
+            int length = 0;
+            for (int i = 0; i < count; i++)
             {
-                _reader.Set(start + length, start + bytes.Length);
-                decoder.IP = _blockStart + (ulong)length;
-                decoder.Decode(out Instruction instruction);
-                if (instruction.IsInvalid && decoder.LastError == DecoderError.NoMoreBytes) break;
-                if (instruction.IsInvalid) instruction.Length = Math.Max(instruction.Length, 1);
-                isOpen = Append(instruction, start + length, mode);
-                length += instruction.Length;
-                count++;
+                Append(instructions[i], start + length, mode, _deadFlags[i], behind: count - 1 - i);
+                length += instructions[i].Length;
             }
+            AppendEnd(length);
+            Header = new Block { Key = key, Count = count, Length = length };
         }
-        if (count == 0) return false;
-        AppendEnd(length);
-        for (int i = 0, behind = count; i < OpCount; i++) _ops[i].After = (ushort)Math.Max(--behind, 0);
-        Header = new Block { Key = key, Count = count, Length = length };
         return true;
     }
 
     public void Dispose() => NativeMemory.AlignedFree(_ops);
 
-    /// <returns>Whether the next instruction belongs to the block too.</returns>
-    bool Append(in Instruction instruction, byte* code, CodeMode mode)
+    /// <summary>Decodes up to the end of the bytes, a branch, or the limit.</summary>
+    /// <returns>How many instructions.</returns>
+    int Decode(Decoder decoder, byte* start, byte* end, int limit)
+    {
+        byte* next = start;
+        for (int count = 0; count < limit; count++)
+        {
+            _reader.Set(next, end);
+            decoder.IP = _blockStart + (ulong)(next - start);
+            ref Instruction instruction = ref _instructions[count];
+            decoder.Decode(out instruction);
+            if (instruction.IsInvalid && decoder.LastError == DecoderError.NoMoreBytes) return count;
+            if (instruction.IsInvalid) instruction.Length = Math.Max(instruction.Length, 1);
+            next += instruction.Length;
+            if (EndsBlock(instruction)) return count + 1;
+        }
+        return limit;
+    }
+
+    // A repetition takes counts as it goes, so nothing may have been taken for what stands behind it.
+    static bool EndsBlock(in Instruction instruction) =>
+        instruction.IsInvalid || instruction.FlowControl != FlowControl.Next
+        || instruction.IsStringInstruction && (instruction.HasRepPrefix || instruction.HasRepnePrefix);
+
+    void Append(in Instruction instruction, byte* code, CodeMode mode, bool flagsAreDead, int behind)
     {
         Op* op = _ops + OpCount++;
         *op = default;
-        var form = new Form(instruction, op, code, _blockStart, mode);
+        op->After = (ushort)behind;
+        var form = new Form(instruction, op, code, _blockStart, mode, flagsAreDead);
         Handler handler = instruction.IsInvalid ? null : Find(form);
-        op->Run = handler == null ? &SystemOps.InvalidOpcode : handler;
-        bool isString = instruction.IsStringInstruction && (instruction.HasRepPrefix || instruction.HasRepnePrefix);
-        return instruction.FlowControl == FlowControl.Next && !isString && handler != null;
+        bool isTooLong = instruction.IsInvalid && instruction.Length >= LongestInstruction;
+        op->Run = handler != null ? handler : isTooLong ? &SystemOps.TooLong : &SystemOps.InvalidOpcode;
     }
 
     Handler Find(in Form form)

@@ -4,7 +4,8 @@ namespace VmLab.X86;
 
 /// <summary>Decoded blocks by host address and mode, and by guest page so that a store can drop them.</summary>
 /// <remarks>
-/// Blocks live in an arena that is only emptied whole, between blocks: a dropped block stays readable for the instruction that
+/// Blocks live in an arena that is only emptied whole, between blocks: a dropped block stays readable for the
+/// instruction that
 /// dropped it. The limit is in <see cref="MaxArenaBytes"/>.
 /// </remarks>
 sealed unsafe class CodeCache : IDisposable
@@ -35,7 +36,9 @@ sealed unsafe class CodeCache : IDisposable
 
     public bool IsFull => _chunk * ChunkBytes + _used > MaxArenaBytes;
 
-    /// <summary>The block of a key, or <see langword="null"/>; it is at hand for <see cref="Exec.Goto"/> from now on.</summary>
+    /// <summary>
+    /// The block of a key, or <see langword="null"/>; it is at hand for <see cref="Exec.Goto"/> from now on.
+    /// </summary>
     public Block* Find(ulong key)
     {
         BlockSlot* slot = _s->BlockCache + CodeKey.Slot(key);

@@ -19,13 +19,16 @@ enum SourceKind
     Memory,
 }
 
-/// <summary>The operands of an instruction as the tables of handlers need them, with the op's fields filled in.</summary>
+/// <summary>
+/// The operands of an instruction as the tables of handlers need them, with the op's fields filled in.
+/// </summary>
 unsafe readonly ref struct Form
 {
     readonly Op* _op;
 
-    public Form(in Instruction instruction, Op* op, byte* code, ulong blockStart, CodeMode mode)
+    public Form(in Instruction instruction, Op* op, byte* code, ulong blockStart, CodeMode mode, bool flagsAreDead)
     {
+        FlagsAreDead = flagsAreDead;
         Code = code;
         _op = op;
         Instruction = ref instruction;
@@ -44,6 +47,9 @@ unsafe readonly ref struct Form
 
     public readonly CodeMode Mode;
     public readonly AddressKind Address;
+
+    /// <summary>Nobody can see the arithmetic flags that the instruction leaves.</summary>
+    public readonly bool FlagsAreDead;
 
     /// <summary>The instruction's bytes.</summary>
     public readonly byte* Code;
@@ -128,7 +134,7 @@ unsafe readonly ref struct Form
             _op->Shift = (byte)System.Numerics.BitOperations.Log2((uint)i.MemoryIndexScale);
         }
         int segment = SegmentOf(i.MemorySegment);
-        bool hasBase = !IsLong || segment is Segment.Fs or Segment.Gs;
+        bool hasBase = segment is Segment.Fs or Segment.Gs || (Mode & CodeMode.Flat) == 0;
         if (hasBase) _op->Segment = (byte)segment;
         _op->IsStack = segment == Segment.Ss;
 
@@ -143,6 +149,7 @@ unsafe readonly ref struct Form
         Iced.Intel.Register register = i.MemoryBase != Iced.Intel.Register.None ? i.MemoryBase : i.MemoryIndex;
         if (register == Iced.Intel.Register.EIP) return 4;
         if (register == Iced.Intel.Register.RIP) return 8;
-        return register != Iced.Intel.Register.None ? register.GetSize() : i.MemoryDisplSize switch { 2 => 2, 8 => 8, _ => i.CodeSize == CodeSize.Code64 ? 8 : 4 };
+        if (register != Iced.Intel.Register.None) return register.GetSize();
+        return i.MemoryDisplSize switch { 2 => 2, 8 => 8, _ => i.CodeSize == CodeSize.Code64 ? 8 : 4 };
     }
 }

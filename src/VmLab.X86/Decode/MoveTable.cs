@@ -11,7 +11,7 @@ static unsafe class MoveTable
         Mnemonic.Xchg => Xchg(f),
         Mnemonic.Push => Push(f),
         Mnemonic.Pop => Pop(f),
-        Mnemonic.Leave => f.Instruction.Code == Code.Leaveq ? &Moves.Leave<W64> : f.Instruction.Code == Code.Leaved ? &Moves.Leave<W32> : &Moves.Leave<W16>,
+        Mnemonic.Leave => Leave(f),
         Mnemonic.Enter => Enter(f),
         Mnemonic.Xlatb => f.Address switch
         {
@@ -149,12 +149,12 @@ static unsafe class MoveTable
 
     static Handler Push(in Form f)
     {
-        f.Op->IsStack = true;
+        if (!f.IsMemory(0)) f.Op->IsStack = true;
         int width = -f.Instruction.StackPointerIncrement;
         if (f.Instruction.Op0Kind == OpKind.Register && f.Instruction.Op0Register.IsSegmentRegister())
         {
             f.Op->Extra = (byte)Form.SegmentOf(f.Instruction.Op0Register);
-            return width switch { 2 => &SystemOps.PushSegment<W16>, 4 => &SystemOps.PushSegment<W32>, _ => &SystemOps.PushSegment<W64> };
+            return width switch { 2 => &SegmentOps.PushSegment<W16>, 4 => &SegmentOps.PushSegment<W32>, _ => &SegmentOps.PushSegment<W64> };
         }
         return width switch { 2 => Push<W16>(f), 4 => Push<W32>(f), _ => Push<W64>(f) };
     }
@@ -175,12 +175,12 @@ static unsafe class MoveTable
 
     static Handler Pop(in Form f)
     {
-        f.Op->IsStack = true;
+        if (!f.IsMemory(0)) f.Op->IsStack = true;
         int width = f.Instruction.StackPointerIncrement;
         if (f.Instruction.Op0Kind == OpKind.Register && f.Instruction.Op0Register.IsSegmentRegister())
         {
             f.Op->Extra = (byte)Form.SegmentOf(f.Instruction.Op0Register);
-            return width switch { 2 => &SystemOps.PopSegment<W16>, 4 => &SystemOps.PopSegment<W32>, _ => &SystemOps.PopSegment<W64> };
+            return width switch { 2 => &SegmentOps.PopSegment<W16>, 4 => &SegmentOps.PopSegment<W32>, _ => &SegmentOps.PopSegment<W64> };
         }
         return width switch { 2 => Pop<W16>(f), 4 => Pop<W32>(f), _ => Pop<W64>(f) };
     }
@@ -197,6 +197,12 @@ static unsafe class MoveTable
         };
         f.SetA(0);
         return &Moves.Pop<W>;
+    }
+
+    static Handler Leave(in Form f)
+    {
+        f.Op->IsStack = true;
+        return f.Instruction.Code switch { Code.Leaveq => &Moves.Leave<W64>, Code.Leaved => &Moves.Leave<W32>, _ => &Moves.Leave<W16> };
     }
 
     static Handler Enter(in Form f)

@@ -5,7 +5,8 @@ namespace VmLab.X86;
 /// <summary>One decoded instruction: the function that executes it, and its operands.</summary>
 /// <remarks>
 /// A handler returns the next op, or <see langword="null"/> when control leaves the block, with the reason in
-/// <see cref="CpuState.Leave"/>. A and B are byte offsets into <see cref="CpuState"/>; what they mean is the handler's affair.
+/// <see cref="CpuState.Leave"/>. A and B are byte offsets into <see cref="CpuState"/>; what they mean is the
+/// handler's affair.
 /// </remarks>
 [StructLayout(LayoutKind.Sequential)]
 public unsafe struct Op
@@ -13,7 +14,9 @@ public unsafe struct Op
     public delegate*<CpuState*, Op*, Op*> Run;
     public byte A, B;
 
-    /// <summary>Byte offsets of the address's base and index registers; the Zero register where there is none.</summary>
+    /// <summary>
+    /// Byte offsets of the address's base and index registers; the Zero register where there is none.
+    /// </summary>
     public byte Base, Index;
 
     /// <summary>Scale of the index as a shift, and the segment whose base is added.</summary>
@@ -57,6 +60,9 @@ public unsafe struct Block
     public int Length;
 
     public static Op* Ops(Block* block) => (Op*)(block + 1);
+
+    /// <summary>Not when it lies in two pages: what it was decoded from must be compared at every visit.</summary>
+    public static bool MayBeLinked(Block* block) => (block->Key & CodeKey.Single) == 0;
 }
 
 /// <summary>A line of the block cache.</summary>

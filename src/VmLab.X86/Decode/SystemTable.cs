@@ -19,7 +19,7 @@ static unsafe class SystemTable
             case Mnemonic.Rdmsr: return &SystemOps.ReadMsr;
             case Mnemonic.Wrmsr: return &SystemOps.WriteMsr;
             case Mnemonic.Clts: return &SystemOps.ClearTaskSwitched;
-            case Mnemonic.Swapgs: return &SystemOps.SwapGs;
+            case Mnemonic.Swapgs: return &SegmentOps.SwapGs;
             case Mnemonic.Cli: return &SystemOps.ClearInterrupts;
             case Mnemonic.Sti: return &SystemOps.SetInterrupts;
             case Mnemonic.Clac: return &SystemOps.ClearAlignmentCheck;
@@ -52,8 +52,8 @@ static unsafe class SystemTable
             case Mnemonic.Ltr: return Source16<TaskBody>(f, 0);
             case Mnemonic.Lmsw: return f.IsMemory(0) ? null : SetRegister(f, &SystemOps.LoadStatusWord);
             case Mnemonic.Smsw: return f.IsMemory(0) ? Selector<StatusWord>(f) : SetRegister(f, &SystemOps.StoreStatusWord);
-            case Mnemonic.Sldt: return f.IsMemory(0) ? Selector<LocalTableSelector>(f) : SetRegister(f, &SystemOps.StoreLocalTable);
-            case Mnemonic.Str: return f.IsMemory(0) ? Selector<TaskSelector>(f) : SetRegister(f, &SystemOps.StoreTask);
+            case Mnemonic.Sldt: return f.IsMemory(0) ? Selector<LocalTableSelector>(f) : SetRegister(f, &SegmentOps.StoreLocalTable);
+            case Mnemonic.Str: return f.IsMemory(0) ? Selector<TaskSelector>(f) : SetRegister(f, &SegmentOps.StoreTask);
             case Mnemonic.Lar: return Inspect<LoadRights>(f);
             case Mnemonic.Lsl: return Inspect<LoadLimit>(f);
             case Mnemonic.Verr: return Source16<InspectBody<VerifyRead, W16>>(f, 0);
@@ -68,7 +68,7 @@ static unsafe class SystemTable
             case Mnemonic.Jmp when i.IsJmpFar:
                 f.Op->Immediate = i.Op0Kind == OpKind.FarBranch32 ? i.FarBranch32 : i.FarBranch16;
                 f.Op->Displacement = i.FarBranchSelector;
-                return &SystemOps.JumpFarDirect;
+                return &SegmentOps.JumpFarDirect;
             default: return null;
         }
     }
@@ -85,7 +85,7 @@ static unsafe class SystemTable
         f.Op->IsStack = true;
         f.Op->Extra = f.Instruction.Code switch { Code.Retfq or Code.Retfq_imm16 => 8, Code.Retfd or Code.Retfd_imm16 => 4, _ => 2 };
         if (f.Instruction.OpCount == 1) f.Op->Immediate = f.Instruction.Immediate16;
-        return &SystemOps.ReturnFar;
+        return &SegmentOps.ReturnFar;
     }
 
     static Handler Port(in Form f, bool isIn)
@@ -116,7 +116,7 @@ static unsafe class SystemTable
             f.Op->B = (byte)Form.SegmentOf(source);
             if (f.IsMemory(0)) return Selector<SegmentSelector>(f);
             f.SetA(0).Op->Extra = (byte)f.Width(0);
-            return &SystemOps.StoreSegment;
+            return &SegmentOps.StoreSegment;
         }
         if (source.IsCR() || target.IsCR())
         {
@@ -163,8 +163,8 @@ static unsafe class SystemTable
         f.SetA(0).Op->Extra = mnemonic is Mnemonic.Rdfsbase or Mnemonic.Wrfsbase ? (byte)Segment.Fs : (byte)Segment.Gs;
         bool isWide = f.Width(0) == 8;
         return mnemonic is Mnemonic.Rdfsbase or Mnemonic.Rdgsbase
-            ? isWide ? &SystemOps.ReadSegmentBase<W64> : &SystemOps.ReadSegmentBase<W32>
-            : isWide ? &SystemOps.WriteSegmentBase<W64> : &SystemOps.WriteSegmentBase<W32>;
+            ? isWide ? &SegmentOps.ReadSegmentBase<W64> : &SegmentOps.ReadSegmentBase<W32>
+            : isWide ? &SegmentOps.WriteSegmentBase<W64> : &SegmentOps.WriteSegmentBase<W32>;
     }
 
     interface ISourceBody
@@ -176,19 +176,19 @@ static unsafe class SystemTable
     struct LocalTableBody : ISourceBody
     {
         public static Handler Of<TSource>()
-            where TSource : ISource => &SystemOps.LoadLocalTable<TSource>;
+            where TSource : ISource => &SegmentOps.LoadLocalTable<TSource>;
     }
 
     struct TaskBody : ISourceBody
     {
         public static Handler Of<TSource>()
-            where TSource : ISource => &SystemOps.LoadTask<TSource>;
+            where TSource : ISource => &SegmentOps.LoadTask<TSource>;
     }
 
     struct SegmentBody : ISourceBody
     {
         public static Handler Of<TSource>()
-            where TSource : ISource => &SystemOps.LoadSegment<TSource>;
+            where TSource : ISource => &SegmentOps.LoadSegment<TSource>;
     }
 
     struct InspectBody<TKind, W> : ISourceBody
@@ -196,7 +196,7 @@ static unsafe class SystemTable
         where W : IWidth
     {
         public static Handler Of<TSource>()
-            where TSource : ISource => &SystemOps.Inspect<TKind, W, TSource>;
+            where TSource : ISource => &SegmentOps.Inspect<TKind, W, TSource>;
     }
 
     static Handler Source16<TBody>(in Form f, int operand)
@@ -219,21 +219,21 @@ static unsafe class SystemTable
         where TTable : ITable
     {
         public static Handler Of<TAddress>()
-            where TAddress : IAddress => &SystemOps.LoadTable<TTable, TAddress>;
+            where TAddress : IAddress => &SegmentOps.LoadTable<TTable, TAddress>;
     }
 
     struct StoreTableBody<TTable> : IAddressBody
         where TTable : ITable
     {
         public static Handler Of<TAddress>()
-            where TAddress : IAddress => &SystemOps.StoreTable<TTable, TAddress>;
+            where TAddress : IAddress => &SegmentOps.StoreTable<TTable, TAddress>;
     }
 
     struct SelectorBody<TSelector> : IAddressBody
         where TSelector : ISelector
     {
         public static Handler Of<TAddress>()
-            where TAddress : IAddress => &SystemOps.StoreSelectorToMemory<TSelector, TAddress>;
+            where TAddress : IAddress => &SegmentOps.StoreSelectorToMemory<TSelector, TAddress>;
     }
 
     struct InvalidatePcidBody : IAddressBody
@@ -251,13 +251,13 @@ static unsafe class SystemTable
     struct JumpFarBody : IAddressBody
     {
         public static Handler Of<TAddress>()
-            where TAddress : IAddress => &SystemOps.JumpFar<TAddress>;
+            where TAddress : IAddress => &SegmentOps.JumpFar<TAddress>;
     }
 
     struct CallFarBody : IAddressBody
     {
         public static Handler Of<TAddress>()
-            where TAddress : IAddress => &SystemOps.CallFar<TAddress>;
+            where TAddress : IAddress => &SegmentOps.CallFar<TAddress>;
     }
 
     static Handler Address<TBody>(in Form f)

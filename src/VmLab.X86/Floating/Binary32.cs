@@ -105,14 +105,18 @@ public readonly struct Binary32 : IScalarFormat<uint>
             ? SingleToUInt32Bits(value)
             : (uint)ScalarMath.FromInteger(value, FloatFormat.Single, ref context);
 
-    /// <summary>RCPSS: 1/a rounded to a significand of 12 bits, ties to even. It raises nothing and heeds no mode.</summary>
+    /// <summary>
+    /// RCPSS: 1/a rounded to a significand of 12 bits, ties to even. It raises nothing and heeds no mode.
+    /// </summary>
     /// <remarks>
-    /// Intel and AMD give different bits within the bound; these are VmLab's own, on every host. A denormal operand is a
-    /// zero, and so is a result that would be denormal.
+    /// Intel and AMD give different bits within the bound; these are VmLab's own, on every host. A denormal operand is
+    /// a zero, and so is a result that would be denormal.
     /// </remarks>
     public static uint Reciprocal(uint a) => Approximate(a, isRoot: false);
 
-    /// <summary>RSQRTSS: 1/√a rounded as <see cref="Reciprocal"/> is; a negative number gives the indefinite NaN.</summary>
+    /// <summary>
+    /// RSQRTSS: 1/√a rounded as <see cref="Reciprocal"/> is; a negative number gives the indefinite NaN.
+    /// </summary>
     public static uint ReciprocalSquareRoot(uint a) => Approximate(a, isRoot: true);
 
     /// <summary>Neither a NaN nor denormal.</summary>
@@ -142,7 +146,7 @@ public readonly struct Binary32 : IScalarFormat<uint>
     {
         float x = UInt32BitsToSingle(a), y = UInt32BitsToSingle(b), sum = x + y;
         float part = sum - x;
-        return TakeProven(a, b, sum, x - (sum - part) + (y - part) == 0, ref context)
+        return TakeProven(a, b, sum, sum == 0, x - (sum - part) + (y - part) == 0, ref context)
             ? SingleToUInt32Bits(sum)
             : (uint)ScalarMath.Compute(ScalarMath.Operation.Add, a, b, FloatFormat.Single, ref context);
     }
@@ -152,7 +156,7 @@ public readonly struct Binary32 : IScalarFormat<uint>
     {
         float x = UInt32BitsToSingle(a), y = UInt32BitsToSingle(b), difference = x - y;
         float part = difference - x;
-        return TakeProven(a, b, difference, x - (difference - part) - (y + part) == 0, ref context)
+        return TakeProven(a, b, difference, difference == 0, x - (difference - part) - (y + part) == 0, ref context)
             ? SingleToUInt32Bits(difference)
             : (uint)ScalarMath.Compute(ScalarMath.Operation.Subtract, a, b, FloatFormat.Single, ref context);
     }
@@ -161,7 +165,7 @@ public readonly struct Binary32 : IScalarFormat<uint>
     static uint MultiplySlowly(uint a, uint b, ref FloatContext context)
     {
         float x = UInt32BitsToSingle(a), y = UInt32BitsToSingle(b), product = x * y;
-        return TakeProven(a, b, product, (double)x * y == product, ref context)
+        return TakeProven(a, b, product, x == 0 || y == 0, (double)x * y == product, ref context)
             ? SingleToUInt32Bits(product)
             : (uint)ScalarMath.Compute(ScalarMath.Operation.Multiply, a, b, FloatFormat.Single, ref context);
     }
@@ -170,7 +174,7 @@ public readonly struct Binary32 : IScalarFormat<uint>
     static uint DivideSlowly(uint a, uint b, ref FloatContext context)
     {
         float x = UInt32BitsToSingle(a), y = UInt32BitsToSingle(b), quotient = x / y;
-        return TakeProven(a, b, quotient, (double)quotient * y == x, ref context)
+        return TakeProven(a, b, quotient, x == 0, (double)quotient * y == x, ref context)
             ? SingleToUInt32Bits(quotient)
             : (uint)ScalarMath.Compute(ScalarMath.Operation.Divide, a, b, FloatFormat.Single, ref context);
     }
@@ -179,16 +183,19 @@ public readonly struct Binary32 : IScalarFormat<uint>
     static uint SquareRootSlowly(uint a, ref FloatContext context)
     {
         float x = UInt32BitsToSingle(a), root = MathF.Sqrt(x);
-        return TakeProven(a, a, root, (double)root * root == x, ref context)
+        return TakeProven(a, a, root, x == 0, (double)root * root == x, ref context)
             ? SingleToUInt32Bits(root)
             : (uint)ScalarMath.SquareRoot(a, FloatFormat.Single, ref context);
     }
 
-    static bool TakeProven(uint a, uint b, float result, bool isExact, ref FloatContext context)
+    /// <summary>Whether the host's result is the guest's; if so, and it is inexact, that is raised.</summary>
+    /// <param name="isExactZero">A result of zero is no underflow.</param>
+    static bool TakeProven(uint a, uint b, float result, bool isExactZero, bool isExact, ref FloatContext context)
     {
         if ((context.Control & FloatContext.RoundingBits) != 0) return false;
-        if (!IsSafe(SingleToUInt32Bits(result)) || !IsNotDenormal(a) || !IsNotDenormal(b)) return false;
-        if (!isExact) context.Raise(FloatExceptions.Inexact);
+        if (!IsSafe(SingleToUInt32Bits(result)) && !(isExactZero && result == 0)) return false;
+        if (!IsNotDenormal(a) || !IsNotDenormal(b)) return false;
+        if (!isExact && result != 0) context.Raise(FloatExceptions.Inexact);
         return true;
     }
 

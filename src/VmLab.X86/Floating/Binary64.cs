@@ -5,10 +5,10 @@ namespace VmLab.X86.Floating;
 
 /// <summary>Double precision as SSE2 computes it (ADDSD and its kin), on raw bits.</summary>
 /// <remarks>
-/// Where rounding is nearest and operands and result are normal numbers, the host's own arithmetic is IEEE 754's, and taken;
-/// the one flag such a result can raise is "inexact", which is proven by an exact residual unless it is set already.
-/// Everything else goes through <see cref="ScalarMath"/>. Source: Intel SDM vol. 1 §11.4.1; residuals: Handbook of
-/// Floating-Point Arithmetic, 2nd ed., §4.3 (2Sum) and §4.4 (division and square root with FMA).
+/// Where rounding is nearest and operands and result are normal numbers, the host's own arithmetic is IEEE 754's, and
+/// taken; the one flag such a result can raise is "inexact", which is proven by an exact residual unless it is set
+/// already. Everything else goes through <see cref="ScalarMath"/>. Source: Intel SDM vol. 1 §11.4.1; residuals:
+/// Handbook of Floating-Point Arithmetic, 2nd ed., §4.3 (2Sum) and §4.4 (division and square root with FMA).
 /// </remarks>
 public readonly struct Binary64 : IScalarFormat<ulong>
 {
@@ -171,7 +171,7 @@ public readonly struct Binary64 : IScalarFormat<ulong>
     {
         double x = UInt64BitsToDouble(a), y = UInt64BitsToDouble(b), sum = x + y;
         double part = sum - x;
-        return TakeProven(a, b, sum, x - (sum - part) + (y - part) == 0, ref context)
+        return TakeProven(a, b, sum, sum == 0, x - (sum - part) + (y - part) == 0, ref context)
             ? DoubleToUInt64Bits(sum)
             : ScalarMath.Compute(ScalarMath.Operation.Add, a, b, FloatFormat.Double, ref context);
     }
@@ -181,7 +181,7 @@ public readonly struct Binary64 : IScalarFormat<ulong>
     {
         double x = UInt64BitsToDouble(a), y = UInt64BitsToDouble(b), difference = x - y;
         double part = difference - x;
-        return TakeProven(a, b, difference, x - (difference - part) - (y + part) == 0, ref context)
+        return TakeProven(a, b, difference, difference == 0, x - (difference - part) - (y + part) == 0, ref context)
             ? DoubleToUInt64Bits(difference)
             : ScalarMath.Compute(ScalarMath.Operation.Subtract, a, b, FloatFormat.Double, ref context);
     }
@@ -190,7 +190,7 @@ public readonly struct Binary64 : IScalarFormat<ulong>
     static ulong MultiplySlowly(ulong a, ulong b, ref FloatContext context)
     {
         double x = UInt64BitsToDouble(a), y = UInt64BitsToDouble(b), product = x * y;
-        return TakeProven(a, b, product, Math.FusedMultiplyAdd(x, y, -product) == 0, ref context)
+        return TakeProven(a, b, product, x == 0 || y == 0, Math.FusedMultiplyAdd(x, y, -product) == 0, ref context)
             ? DoubleToUInt64Bits(product)
             : ScalarMath.Compute(ScalarMath.Operation.Multiply, a, b, FloatFormat.Double, ref context);
     }
@@ -199,7 +199,8 @@ public readonly struct Binary64 : IScalarFormat<ulong>
     static ulong DivideSlowly(ulong a, ulong b, ref FloatContext context)
     {
         double x = UInt64BitsToDouble(a), y = UInt64BitsToDouble(b), quotient = x / y;
-        return IsSafe(x) && TakeProven(a, b, quotient, Math.FusedMultiplyAdd(quotient, y, -x) == 0, ref context)
+        bool isExact = Math.FusedMultiplyAdd(quotient, y, -x) == 0;
+        return (x == 0 || IsSafe(x)) && TakeProven(a, b, quotient, x == 0, isExact, ref context)
             ? DoubleToUInt64Bits(quotient)
             : ScalarMath.Compute(ScalarMath.Operation.Divide, a, b, FloatFormat.Double, ref context);
     }
@@ -208,16 +209,20 @@ public readonly struct Binary64 : IScalarFormat<ulong>
     static ulong SquareRootSlowly(ulong a, ref FloatContext context)
     {
         double x = UInt64BitsToDouble(a), root = Math.Sqrt(x);
-        return IsSafe(x) && TakeProven(a, a, root, Math.FusedMultiplyAdd(root, root, -x) == 0, ref context)
+        bool isExact = Math.FusedMultiplyAdd(root, root, -x) == 0;
+        return (x == 0 || IsSafe(x)) && TakeProven(a, a, root, x == 0, isExact, ref context)
             ? DoubleToUInt64Bits(root)
             : ScalarMath.SquareRoot(a, FloatFormat.Double, ref context);
     }
 
-    static bool TakeProven(ulong a, ulong b, double result, bool isExact, ref FloatContext context)
+    /// <summary>Whether the host's result is the guest's; if so, and it is inexact, that is raised.</summary>
+    /// <param name="isExactZero">A result of zero is no underflow.</param>
+    static bool TakeProven(ulong a, ulong b, double result, bool isExactZero, bool isExact, ref FloatContext context)
     {
         if ((context.Control & FloatContext.RoundingBits) != 0) return false;
-        if (!IsSafe(result) || !IsNotDenormal(a) || !IsNotDenormal(b)) return false;
-        if (!isExact) context.Raise(FloatExceptions.Inexact);
+        if (!IsSafe(result) && !(isExactZero && result == 0)) return false;
+        if (!IsNotDenormal(a) || !IsNotDenormal(b)) return false;
+        if (!isExact && result != 0) context.Raise(FloatExceptions.Inexact);
         return true;
     }
 }

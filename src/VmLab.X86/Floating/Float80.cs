@@ -1,11 +1,13 @@
 namespace VmLab.X86.Floating;
 
-/// <summary>An x87 register's 80 bits: sign, 15-bit exponent biased by 16383, and a significand with its integer bit.</summary>
+/// <summary>
+/// An x87 register's 80 bits: sign, 15-bit exponent biased by 16383, and a significand with its integer bit.
+/// </summary>
 /// <param name="Significand">Bit 63 is the integer bit, set in every normal number, infinity and NaN.</param>
 /// <param name="SignExponent">Bit 15 the sign, bits 14:0 the biased exponent.</param>
 /// <remarks>
-/// An exponent of zero with the integer bit set is a pseudo-denormal, a number; any other exponent without it is an encoding
-/// that no operation accepts. Source: Intel SDM vol. 1 §4.2.2, §8.2, table 8-3.
+/// An exponent of zero with the integer bit set is a pseudo-denormal, a number; any other exponent without it is an
+/// encoding that no operation accepts. Source: Intel SDM vol. 1 §4.2.2, §8.2, table 8-3.
 /// </remarks>
 public readonly record struct Float80(ulong Significand, ushort SignExponent)
 {
@@ -41,9 +43,11 @@ public readonly record struct Float80(ulong Significand, ushort SignExponent)
         var significand = new UInt128(Significand, 0);
         int exponent = BiasedExponent;
         if (exponent == 0)
-            return Significand == 0
-                ? Unpacked.Zero(IsNegative)
-                : Unpacked.Normalized(IsNegative, FloatFormat.Extended.MinExponent, significand) with { IsDenormal = true };
+        {
+            if (Significand == 0) return Unpacked.Zero(IsNegative);
+            int least = FloatFormat.Extended.MinExponent;
+            return Unpacked.Normalized(IsNegative, least, significand) with { IsDenormal = true };
+        }
 
         if (Significand < IntegerBit) return new(FloatClass.Unsupported, IsNegative, 0, significand);
         if (exponent != ExponentField)

@@ -13,7 +13,9 @@ public enum FloatExceptions : byte
     Underflow = 0x10,
     Inexact = 0x20,
 
-    /// <summary>Those found before a result is computed: unmasked, they leave no result and no other exception.</summary>
+    /// <summary>
+    /// Those found before a result is computed: unmasked, they leave no result and no other exception.
+    /// </summary>
     BeforeResult = Invalid | Denormal | ZeroDivide,
 
     All = BeforeResult | Overflow | Underflow | Inexact,

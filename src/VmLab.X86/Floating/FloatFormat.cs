@@ -38,7 +38,9 @@ readonly record struct FloatFormat(int Precision, int Bias)
         return new(isQuiet ? FloatClass.QuietNan : FloatClass.SignalingNan, isNegative, 0, significand);
     }
 
-    /// <summary>Puts together a number of 32 or 64 bits that is already rounded; a NaN loses the payload's low bits.</summary>
+    /// <summary>
+    /// Puts together a number of 32 or 64 bits that is already rounded; a NaN loses the payload's low bits.
+    /// </summary>
     public ulong Pack(in Unpacked value)
     {
         ulong sign = value.IsNegative ? 1UL << SignShift : 0;

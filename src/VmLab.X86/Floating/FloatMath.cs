@@ -6,8 +6,9 @@ namespace VmLab.X86.Floating;
 /// Arithmetic on numbers taken apart, exact but for a sticky lowest bit; NaNs are the caller's, and so is the rounding.
 /// </summary>
 /// <remarks>
-/// Operands have significands of 64 bits. Invalid, zero-divide and denormal-operand exceptions are raised here, in the order
-/// of precedence that the manual gives. Source: IEEE 754-2008 §5.4.1, §6.1, §6.3, §7.2, §7.3; Intel SDM vol. 1 §4.9.2, §8.5.
+/// Operands have significands of 64 bits. Invalid, zero-divide and denormal-operand exceptions are raised here, in the
+/// order of precedence that the manual gives. Source: IEEE 754-2008 §5.4.1, §6.1, §6.3, §7.2, §7.3; Intel SDM vol. 1
+/// §4.9.2, §8.5.
 /// </remarks>
 static class FloatMath
 {
@@ -137,14 +138,17 @@ static class FloatMath
         return (quotient, (ulong)dividend - quotient * divisor);
     }
 
-    /// <summary>The square root of a number in [1/4, 1), both as fractions of 2^128: 64 bits, half a bit, and sticky.</summary>
+    /// <summary>
+    /// The square root of a number in [1/4, 1), both as fractions of 2^128: 64 bits, half a bit, and sticky.
+    /// </summary>
     static UInt128 RootOf(UInt128 square)
     {
         ulong root = IntegerRoot(square);
         var remainder = square - (UInt128)root * root;
         if (remainder == 0) return (UInt128)root << 64;
 
-        // (root + 1/2)² is root² + root + 1/4: the rest of the root is above one half if the remainder is above the root.
+        // (root + 1/2)² is root² + root + 1/4: the rest of the root is above one half if the remainder is above the
+        // root.
         return new UInt128(root, remainder > root ? 1UL << 63 | 1 : 1);
     }
 

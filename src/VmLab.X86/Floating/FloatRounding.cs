@@ -2,17 +2,22 @@ namespace VmLab.X86.Floating;
 
 /// <summary>The one place where results are rounded, for every format and instruction set.</summary>
 /// <remarks>
-/// Tininess is detected after rounding, as x86 does. A masked underflow is reported when the result is tiny and inexact, an
-/// unmasked one whenever it is tiny; the latter, and an unmasked overflow, give the result with its exponent wrapped
-/// into range, which the x87 delivers to registers. Source: IEEE 754-2008 §4.3, §7.4, §7.5; Intel SDM vol. 1 §4.9.1.4-6, §8.5.4-6.
+/// Tininess is detected after rounding, as x86 does. A masked underflow is reported when the result is tiny and
+/// inexact, an unmasked one whenever it is tiny; the latter, and an unmasked overflow, give the result with its
+/// exponent wrapped into range, which the x87 delivers to registers. Source: IEEE 754-2008 §4.3, §7.4, §7.5; Intel SDM
+/// vol. 1 §4.9.1.4-6, §8.5.4-6.
 /// </remarks>
 static class FloatRounding
 {
-    /// <summary>By how much an unmasked overflow or underflow moves the exponent of an extended result: 3 × 2^13.</summary>
+    /// <summary>
+    /// By how much an unmasked overflow or underflow moves the exponent of an extended result: 3 × 2^13.
+    /// </summary>
     public const int ExponentWrap = 24576;
 
     /// <summary>Rounds a finite number to a format; other classes pass.</summary>
-    /// <returns>A value that the format holds: infinity, zero, a normal number, or a denormal one (its low bits are zero).</returns>
+    /// <returns>
+    /// A value that the format holds: infinity, zero, a normal number, or a denormal one (its low bits are zero).
+    /// </returns>
     public static Unpacked Round(in Unpacked value, FloatFormat format, ref FloatContext context)
     {
         if (!value.IsFinite) return value;
@@ -124,7 +129,9 @@ static class FloatRounding
     }
 
     /// <summary>Rounds a number that is smaller than the last place: to zero, or up to that place.</summary>
-    /// <param name="kept">0 when the leading bit is the half of the last place, less when the number is smaller.</param>
+    /// <param name="kept">
+    /// 0 when the leading bit is the half of the last place, less when the number is smaller.
+    /// </param>
     static Unpacked RoundTiny(in Unpacked value, int kept, RoundingMode mode, out Change change)
     {
         bool isUp = mode switch

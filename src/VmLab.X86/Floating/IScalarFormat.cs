@@ -4,9 +4,9 @@ namespace VmLab.X86.Floating;
 
 /// <summary>The element of an SSE register seen as a number: arithmetic on its raw bits.</summary>
 /// <remarks>
-/// Results are Intel's to the bit on every host. Each operation adds what it raises to the context; a packed instruction
-/// computes all its elements with one context, then asks <see cref="FloatContext.Retire"/> whether it may write them.
-/// Source: Intel SDM vol. 1 ch. 10 and 11; vol. 2 for the instruction named.
+/// Results are Intel's to the bit on every host. Each operation adds what it raises to the context; a packed
+/// instruction computes all its elements with one context, then asks <see cref="FloatContext.Retire"/> whether it may
+/// write them. Source: Intel SDM vol. 1 ch. 10 and 11; vol. 2 for the instruction named.
 /// </remarks>
 /// <typeparam name="TBits">uint or ulong: the element's bits.</typeparam>
 public interface IScalarFormat<TBits> where TBits : unmanaged, IBinaryInteger<TBits>
@@ -33,7 +33,9 @@ public interface IScalarFormat<TBits> where TBits : unmanaged, IBinaryInteger<TB
     static abstract bool Satisfies(FloatPredicate predicate, TBits a, TBits b, ref FloatContext context);
 
     /// <summary>ROUNDSS: rounds to an integer in the same format.</summary>
-    /// <param name="control">The immediate: bits 1:0 the mode, bit 2 MXCSR's mode instead, bit 3 no inexact exception.</param>
+    /// <param name="control">
+    /// The immediate: bits 1:0 the mode, bit 2 MXCSR's mode instead, bit 3 no inexact exception.
+    /// </param>
     static abstract TBits RoundToInteger(TBits a, byte control, ref FloatContext context);
 
     /// <summary>CVTSS2SI; a NaN or what does not fit is invalid and gives 0x80000000.</summary>

@@ -2,8 +2,8 @@ namespace VmLab.X86.Floating;
 
 /// <summary>SSE arithmetic on the raw bits of either format: every case, at leisure.</summary>
 /// <remarks>
-/// Order of precedence: a NaN operand, then invalid or zero-divide, then denormal operand, then the exceptions of the result.
-/// Source: Intel SDM vol. 1 §4.8.3.5, table 4-7 (NaN results), §11.5.2 and §4.9.2 (precedence).
+/// Order of precedence: a NaN operand, then invalid or zero-divide, then denormal operand, then the exceptions of the
+/// result. Source: Intel SDM vol. 1 §4.8.3.5, table 4-7 (NaN results), §11.5.2 and §4.9.2 (precedence).
 /// </remarks>
 static class ScalarMath
 {
@@ -43,7 +43,8 @@ static class ScalarMath
 
     public static FloatRelation Compare(ulong a, ulong b, bool isQuiet, FloatFormat format, ref FloatContext context) =>
         Compare(
-            format.Unpack(a, context.DenormalsAreZero), format.Unpack(b, context.DenormalsAreZero), isQuiet, ref context);
+            format.Unpack(a, context.DenormalsAreZero), format.Unpack(b, context.DenormalsAreZero),
+            isQuiet, ref context);
 
     public static bool Satisfies(
         FloatPredicate predicate, ulong a, ulong b, FloatFormat format, ref FloatContext context)
@@ -77,7 +78,9 @@ static class ScalarMath
         return format.Pack(rounded);
     }
 
-    /// <summary>Rounds to a signed integer of some width; what does not fit is invalid and gives the most negative one.</summary>
+    /// <summary>
+    /// Rounds to a signed integer of some width; what does not fit is invalid and gives the most negative one.
+    /// </summary>
     public static long ToInteger(ulong a, int bits, RoundingMode mode, FloatFormat format, ref FloatContext context) =>
         ToInteger(format.Unpack(a, context.DenormalsAreZero), bits, mode, ref context);
 
@@ -114,7 +117,9 @@ static class ScalarMath
     static ulong Round(in Unpacked value, FloatFormat format, ref FloatContext context) =>
         format.Pack(FloatRounding.Round(value, format, ref context));
 
-    /// <summary>The NaN that an operation on a NaN gives: the first operand's if it is one, else the second's; quiet.</summary>
+    /// <summary>
+    /// The NaN that an operation on a NaN gives: the first operand's if it is one, else the second's; quiet.
+    /// </summary>
     static Unpacked Propagate(in Unpacked a, in Unpacked b, ref FloatContext context)
     {
         if (a.Class == FloatClass.SignalingNan || b.Class == FloatClass.SignalingNan)

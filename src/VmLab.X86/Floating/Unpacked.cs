@@ -5,10 +5,12 @@ namespace VmLab.X86.Floating;
 /// <summary>A datum of any format, taken apart: the common ground of all arithmetic here.</summary>
 /// <param name="Exponent">Of a finite number: its value is ±1.fraction × 2^Exponent.</param>
 /// <param name="Significand">
-/// Of a finite number: the integer bit at bit 127 and the fraction below. An operand uses the upper 64 bits; of a result
-/// before rounding, bit 0 is set if anything lies below it (sticky). Of a NaN: the significand, aligned alike.
+/// Of a finite number: the integer bit at bit 127 and the fraction below. An operand uses the upper 64 bits; of a
+/// result before rounding, bit 0 is set if anything lies below it (sticky). Of a NaN: the significand, aligned alike.
 /// </param>
-/// <param name="IsDenormal">It came from a denormal (or pseudo-denormal) encoding, though it is normalised here.</param>
+/// <param name="IsDenormal">
+/// It came from a denormal (or pseudo-denormal) encoding, though it is normalised here.
+/// </param>
 readonly record struct Unpacked(
     FloatClass Class, bool IsNegative, int Exponent, UInt128 Significand, bool IsDenormal = false)
 {
@@ -32,7 +34,9 @@ readonly record struct Unpacked(
     public static Unpacked Zero(bool isNegative) => new(FloatClass.Zero, isNegative, 0, 0);
     public static Unpacked Infinity(bool isNegative) => new(FloatClass.Infinity, isNegative, 0, TopBit);
 
-    /// <summary>A finite number from any non-zero significand, normalised; the value is significand × 2^(exponent − 127).</summary>
+    /// <summary>
+    /// A finite number from any non-zero significand, normalised; the value is significand × 2^(exponent − 127).
+    /// </summary>
     public static Unpacked Normalized(bool isNegative, int exponent, UInt128 significand)
     {
         Debug.Assert(significand != 0, "zero has its own class");

@@ -16,7 +16,9 @@ public static partial class X87
         if (Finish(ref state, context)) state[0] = Float80.Pack(result);
     }
 
-    /// <summary>FADD to FDIVR with registers: destination = destination op source, or reversed; one of them is 0.</summary>
+    /// <summary>
+    /// FADD to FDIVR with registers: destination = destination op source, or reversed; one of them is 0.
+    /// </summary>
     /// <param name="pops">FADDP to FDIVRP.</param>
     public static void Compute(ref X87State state, X87Operation operation, int destination, int source, bool pops)
     {
@@ -83,13 +85,7 @@ public static partial class X87
     /// <summary>FXTRACT: ST(0) becomes the exponent, then the significand is pushed.</summary>
     public static void Extract(ref X87State state)
     {
-        if (state.IsEmpty(0) || !state.IsEmpty(7))
-        {
-            if (!StackFault(ref state, isOverflow: !state.IsEmpty(0))) return;
-            state[0] = Float80.Indefinite;
-            Push(ref state, Float80.Indefinite);
-            return;
-        }
+        if (!HasRoomForTwo(ref state)) return;
         var context = Begin(state);
         var (exponent, significand) = X87Math.Extract(state[0].Unpack(), ref context);
         if (!Finish(ref state, context)) return;
@@ -97,7 +93,9 @@ public static partial class X87
         Push(ref state, Float80.Pack(significand));
     }
 
-    /// <summary>FPREM, FPREM1: C2 says that the reduction is partial; else C0, C3, C1 are the quotient's bits 2, 1, 0.</summary>
+    /// <summary>
+    /// FPREM, FPREM1: C2 says that the reduction is partial; else C0, C3, C1 are the quotient's bits 2, 1, 0.
+    /// </summary>
     /// <param name="isNearest">FPREM1, IEEE 754's remainder.</param>
     public static void Remainder(ref X87State state, bool isNearest)
     {
@@ -108,9 +106,26 @@ public static partial class X87
             state[0].Unpack(), state[1].Unpack(), isNearest, out ulong? quotient, ref context);
         if (!Finish(ref state, context)) return;
         state[0] = Float80.Pack(left);
-        if (left.IsNumber) state.SetConditions(quotient is { } bits
-            ? ((bits & 4) != 0 ? X87State.C0 : 0) | ((bits & 2) != 0 ? X87State.C3 : 0) | ((bits & 1) != 0 ? X87State.C1 : 0)
-            : X87State.C2);
+        if (left.IsNumber) state.SetConditions(quotient is { } bits ? QuotientCodes(bits) : X87State.C2);
+    }
+
+    static int QuotientCodes(ulong quotient) =>
+        ((quotient & 4) != 0 ? X87State.C0 : 0)
+        | ((quotient & 2) != 0 ? X87State.C3 : 0)
+        | ((quotient & 1) != 0 ? X87State.C1 : 0);
+
+    /// <summary>
+    /// Whether ST(0) holds something and there is room above it; if not, masked, both become the indefinite NaN.
+    /// </summary>
+    static bool HasRoomForTwo(ref X87State state)
+    {
+        if (!state.IsEmpty(0) && state.IsEmpty(7)) return true;
+        if (StackFault(ref state, isOverflow: !state.IsEmpty(0)))
+        {
+            state[0] = Float80.Indefinite;
+            Push(ref state, Float80.Indefinite);
+        }
+        return false;
     }
 
     /// <summary>Whether ST(0) holds something; if not, masked, it becomes the indefinite NaN.</summary>

@@ -2,12 +2,15 @@ namespace VmLab.X86.Floating;
 
 /// <summary>Comparisons and classification. Source: Intel SDM vol. 1 §8.3.6.</summary>
 /// <remarks>
-/// An unmasked exception keeps the stack from being popped, yet the condition codes (or flags) tell the outcome all the same: so it is on
-/// the hardware that the tests ran on, while the manual's tables leave them alone when an unmasked operand is invalid.
+/// An unmasked exception keeps the stack from being popped, yet the condition codes (or flags) tell the outcome all the
+/// same: so it is on the hardware that the tests ran on, while the manual's tables leave them alone when an unmasked
+/// operand is invalid.
 /// </remarks>
 public static partial class X87
 {
-    /// <summary>FCOM and FCOMP with a memory operand, FICOM and FICOMP: C3, C2, C0 say how ST(0) stands to it.</summary>
+    /// <summary>
+    /// FCOM and FCOMP with a memory operand, FICOM and FICOMP: C3, C2, C0 say how ST(0) stands to it.
+    /// </summary>
     public static void Compare(ref X87State state, X87Operand operand, bool pops)
     {
         bool isEmpty = state.IsEmpty(0);

@@ -1,12 +1,16 @@
 namespace VmLab.X86.Floating;
 
-/// <summary>Control, and MMX's way into the same registers. Source: Intel SDM vol. 1 §8.3.11, §9.2, §9.6; vol. 3A §14.</summary>
+/// <summary>
+/// Control, and MMX's way into the same registers. Source: Intel SDM vol. 1 §8.3.11, §9.2, §9.6; vol. 3A §14.
+/// </summary>
 public static partial class X87
 {
     /// <summary>FNINIT: the registers keep their bits and become empty.</summary>
     public static void Initialize(ref X87State state) => state = X87State.Initial with { Registers = state.Registers };
 
-    /// <summary>FNCLEX: no exception, stack fault or summary is left; the condition codes stay, as hardware has it.</summary>
+    /// <summary>
+    /// FNCLEX: no exception, stack fault or summary is left; the condition codes stay, as hardware has it.
+    /// </summary>
     public static void ClearExceptions(ref X87State state) =>
         state.Status &= unchecked((ushort)~(X87State.Busy | X87State.ErrorSummary | X87State.StackFault
             | (ushort)FloatExceptions.All));

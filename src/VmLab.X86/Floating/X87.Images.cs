@@ -8,7 +8,8 @@ public static partial class X87
     const int RegisterSize = 10;
 
     /// <summary>The bytes of an environment: 28 or 14.</summary>
-    public static int EnvironmentSize(X87Layout layout) => layout is X87Layout.Protected32 or X87Layout.Real32 ? 28 : 14;
+    public static int EnvironmentSize(X87Layout layout) =>
+        layout is X87Layout.Protected32 or X87Layout.Real32 ? 28 : 14;
 
     /// <summary>The bytes of a whole state: 108 or 94.</summary>
     public static int ImageSize(X87Layout layout) => EnvironmentSize(layout) + 8 * RegisterSize;

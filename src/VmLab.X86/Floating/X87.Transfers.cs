@@ -3,7 +3,9 @@ namespace VmLab.X86.Floating;
 /// <summary>Loads, stores and moves. Source: Intel SDM vol. 1 §8.3.3, §8.3.4.</summary>
 public static partial class X87
 {
-    /// <summary>FLD m32fp and m64fp, FILD, FBLD: a signaling NaN becomes quiet, invalid; a denormal number raises its exception.</summary>
+    /// <summary>
+    /// FLD m32fp and m64fp, FILD, FBLD: a signaling NaN becomes quiet, invalid; a denormal number raises its exception.
+    /// </summary>
     /// <remarks>A denormal number is loaded even when its exception is unmasked.</remarks>
     public static void Load(ref X87State state, X87Operand operand)
     {
@@ -38,7 +40,8 @@ public static partial class X87
     /// <summary>FLD1 to FLDZ: rounded as the control word says, without an exception.</summary>
     public static void LoadConstant(ref X87State state, X87Constant constant)
     {
-        // What a 64-bit significand holds when rounded down, and whether nearest and up differ from it (Intel SDM vol. 1 §8.3.8).
+        // What a 64-bit significand holds when rounded down, and whether nearest and up differ from it (Intel SDM vol.
+        // 1 §8.3.8).
         var (down, exponent, isNearestUp) = constant switch
         {
             X87Constant.Log2Of10 => (0xD49A784BCD1B8AFE, 0x4000, false),
@@ -101,7 +104,9 @@ public static partial class X87
         return value;
     }
 
-    /// <summary>FBSTP: eighteen packed decimal digits, as <see cref="X87Operand.FromPackedDecimal"/> reads them.</summary>
+    /// <summary>
+    /// FBSTP: eighteen packed decimal digits, as <see cref="X87Operand.FromPackedDecimal"/> reads them.
+    /// </summary>
     /// <returns>What to write, or null for nothing.</returns>
     public static (ulong Low, ushort High)? StorePackedDecimal(ref X87State state)
     {
@@ -166,7 +171,10 @@ public static partial class X87
         return format.Pack(value);
     }
 
-    /// <summary>As <see cref="Finish"/>, but what does not fit, unmasked, is neither rounded nor written, so that is all to report.</summary>
+    /// <summary>
+    /// As <see cref="Finish"/>, but what does not fit, unmasked, is neither rounded nor written, so that is all to
+    /// report.
+    /// </summary>
     static bool FinishStore(ref X87State state, FloatContext context)
     {
         if ((context.Raised & ~context.Masks & OutOfRange) != 0) context.Forget(FloatExceptions.Inexact);

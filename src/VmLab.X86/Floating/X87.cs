@@ -1,12 +1,17 @@
 namespace VmLab.X86.Floating;
 
-/// <summary>The instructions of the x87, each a change of its state; FWAIT's question is <see cref="X87State.HasPendingException"/>.</summary>
+/// <summary>
+/// The instructions of the x87, each a change of its state; FWAIT's question is
+/// <see cref="X87State.HasPendingException"/>.
+/// </summary>
 /// <remarks>
-/// <para>The caller decodes, checks CR0 (EM, TS), delivers #MF for a pending exception before a waiting instruction, reads and
-/// writes memory, and records the instruction's and operand's addresses. An instruction that writes memory gives what to write,
-/// or says that nothing is to be written; it has changed the state by then, so a caller whose write can fault works on a copy.</para>
-/// <para>An unmasked exception only sets flags here. Found before the result (invalid, denormal, zero-divide) it leaves operands and
-/// stack as they were; after it, the result is delivered to a register with its exponent wrapped, and to memory not at all.</para>
+/// <para>The caller decodes, checks CR0 (EM, TS), delivers #MF for a pending exception before a waiting instruction,
+/// reads and writes memory, and records the instruction's and operand's addresses. An instruction that writes memory
+/// gives what to write, or says that nothing is to be written; it has changed the state by then, so a caller whose
+/// write can fault works on a copy.</para>
+/// <para>An unmasked exception only sets flags here. Found before the result (invalid, denormal, zero-divide) it leaves
+/// operands and stack as they were; after it, the result is delivered to a register with its exponent wrapped, and to
+/// memory not at all.</para>
 /// <para>Source: Intel SDM vol. 1 ch. 8; vol. 2 for each instruction.</para>
 /// </remarks>
 public static partial class X87
@@ -19,7 +24,8 @@ public static partial class X87
     /// <summary>Reports what a computation raised, and C1.</summary>
     /// <param name="fatal">The exceptions that, unmasked, keep the result from being written.</param>
     /// <returns>Whether the result is to be written.</returns>
-    static bool Finish(ref X87State state, in FloatContext context, FloatExceptions fatal = FloatExceptions.BeforeResult)
+    static bool Finish(
+        ref X87State state, in FloatContext context, FloatExceptions fatal = FloatExceptions.BeforeResult)
     {
         var unmasked = context.Raised & ~context.Masks;
         bool hasResult = (unmasked & FloatExceptions.BeforeResult) == 0;

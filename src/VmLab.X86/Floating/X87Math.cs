@@ -2,13 +2,14 @@ namespace VmLab.X86.Floating;
 
 /// <summary>The x87's operations as functions of their operands, without its stack.</summary>
 /// <remarks>
-/// An unsupported encoding is invalid, before any NaN is looked at. Source: Intel SDM vol. 1 §4.8.3.5, table 4-7 (NaN results),
-/// §8.5.1.2 (invalid operands); vol. 2 for the instruction named.
+/// An unsupported encoding is invalid, before any NaN is looked at. Source: Intel SDM vol. 1 §4.8.3.5, table 4-7 (NaN
+/// results), §8.5.1.2 (invalid operands); vol. 2 for the instruction named.
 /// </remarks>
 static class X87Math
 {
     public static Unpacked Compute(
-        X87Operation operation, in Unpacked destination, in Unpacked source, FloatFormat format, ref FloatContext context)
+        X87Operation operation, in Unpacked destination, in Unpacked source, FloatFormat format,
+        ref FloatContext context)
     {
         if (!destination.IsNumber || !source.IsNumber) return Propagate(destination, source, ref context);
         var exact = operation switch
@@ -58,7 +59,8 @@ static class X87Math
     public static Unpacked Scale(in Unpacked value, in Unpacked scale, ref FloatContext context)
     {
         if (!value.IsNumber || !scale.IsNumber) return Propagate(value, scale, ref context);
-        if (scale.IsInfinity && (scale.IsNegative ? value.IsInfinity : value.IsZero)) return FloatMath.Invalid(ref context);
+        if (scale.IsInfinity && (scale.IsNegative ? value.IsInfinity : value.IsZero))
+            return FloatMath.Invalid(ref context);
         FloatMath.RaiseDenormal(value, scale, ref context);
         if (value.IsInfinity || value.IsZero) return value;
         if (scale.IsInfinity)
@@ -72,9 +74,11 @@ static class X87Math
         var exact = value with { Exponent = value.Exponent + (scale.IsNegative ? -power : power) };
         var rounded = FloatRounding.Round(exact, FloatFormat.Extended, ref context);
 
-        // Unmasked, a result that is out of range even with its exponent wrapped is infinity or zero, inexact (SDM vol. 1 §8.5.4, §8.5.5).
+        // Unmasked, a result that is out of range even with its exponent wrapped is infinity or zero, inexact (SDM vol.
+        // 1 §8.5.4, §8.5.5).
         bool isHuge = rounded.Exponent > FloatFormat.Extended.MaxExponent;
-        bool isTiny = rounded.Exponent < FloatFormat.Extended.MinExponent && !context.IsMasked(FloatExceptions.Underflow);
+        bool isTiny = !context.IsMasked(FloatExceptions.Underflow)
+            && rounded.Exponent < FloatFormat.Extended.MinExponent;
         if (!rounded.IsFinite || !isHuge && !isTiny) return rounded;
         FloatRounding.Report(isHuge ? FloatRounding.Change.Up : FloatRounding.Change.Down, ref context);
         return isHuge ? Unpacked.Infinity(value.IsNegative) : Unpacked.Zero(value.IsNegative);
@@ -98,7 +102,9 @@ static class X87Math
         return (Unpacked.FromInteger(operand.Exponent), operand with { Exponent = 0 });
     }
 
-    /// <summary>FPREM and FPREM1: what is left of the dividend after subtracting the divisor a whole number of times.</summary>
+    /// <summary>
+    /// FPREM and FPREM1: what is left of the dividend after subtracting the divisor a whole number of times.
+    /// </summary>
     /// <param name="isNearest">FPREM1: the quotient is rounded to nearest even rather than toward zero.</param>
     /// <param name="quotient">The low bits of the quotient; null when the reduction is partial and must go on.</param>
     public static Unpacked Remainder(
@@ -145,7 +151,7 @@ static class X87Math
     public static (ulong Low, ushort High) ToPackedDecimal(in Unpacked operand, ref FloatContext context)
     {
         const long limit = 1_000_000_000_000_000_000;
-        if (!operand.IsNumber || operand.IsInfinity || operand.IsFinite && operand.Exponent >= 60) return Invalid(ref context);
+        if (!operand.IsZero && !(operand.IsFinite && operand.Exponent < 60)) return Invalid(ref context);
         var rounded = FloatRounding.RoundToInteger(operand, context.Rounding, out var change);
         long magnitude = rounded.IsZero ? 0 : (long)(rounded.Significand >> 127 - rounded.Exponent);
         if (magnitude >= limit) return Invalid(ref context);
@@ -171,7 +177,8 @@ static class X87Math
     /// <remarks>Of two NaNs the quiet one, else the one of the larger significand, else the positive one.</remarks>
     public static Unpacked Propagate(in Unpacked a, in Unpacked b, ref FloatContext context)
     {
-        if (a.Class == FloatClass.Unsupported || b.Class == FloatClass.Unsupported) return FloatMath.Invalid(ref context);
+        if (a.Class == FloatClass.Unsupported || b.Class == FloatClass.Unsupported)
+            return FloatMath.Invalid(ref context);
         if (a.Class == FloatClass.SignalingNan || b.Class == FloatClass.SignalingNan)
             context.Raise(FloatExceptions.Invalid);
 

@@ -1,6 +1,8 @@
 namespace VmLab.X86.Floating;
 
-/// <summary>A memory operand on its way to the x87: still known to be denormal or signaling in the format it came from.</summary>
+/// <summary>
+/// A memory operand on its way to the x87: still known to be denormal or signaling in the format it came from.
+/// </summary>
 /// <remarks>Source: Intel SDM vol. 1 §4.7 (BCD), §8.1.10, §8.5.2; vol. 2, FLD, FILD, FBLD.</remarks>
 public readonly struct X87Operand
 {
@@ -17,7 +19,9 @@ public readonly struct X87Operand
     /// <summary>m16int, m32int and m64int, extended with their sign.</summary>
     public static X87Operand FromInteger(long value) => new(Unpacked.FromInteger(value));
 
-    /// <summary>m80bcd: eighteen decimal digits, two a byte, the lowest first, then the sign in the top bit of the last byte.</summary>
+    /// <summary>
+    /// m80bcd: eighteen decimal digits, two a byte, the lowest first, then the sign in the top bit of the last byte.
+    /// </summary>
     /// <param name="low">The lowest sixteen digits.</param>
     /// <param name="high">Two digits more, and the sign.</param>
     /// <remarks>A digit above nine, undefined by the manual, counts as its value.</remarks>

@@ -5,8 +5,9 @@ namespace VmLab.X86.Floating;
 
 /// <summary>All that the x87 remembers, its registers shared with MMX.</summary>
 /// <remarks>
-/// The eight registers are at their physical places, R0 first (so MMi is <c>Registers[i]</c>), in the 16-byte slots that FXSAVE
-/// uses; ST(i) is R((Top + i) mod 8). Source: Intel SDM vol. 1 §8.1 (environment), §9.2 (MMX), §10.5.1 (FXSAVE).
+/// The eight registers are at their physical places, R0 first (so MMi is <c>Registers[i]</c>), in the 16-byte slots
+/// that FXSAVE uses; ST(i) is R((Top + i) mod 8). Source: Intel SDM vol. 1 §8.1 (environment), §9.2 (MMX), §10.5.1
+/// (FXSAVE).
 /// </remarks>
 [StructLayout(LayoutKind.Sequential)]
 public struct X87State
@@ -48,7 +49,10 @@ public struct X87State
         set => Status = (ushort)(Status & ~(7 << TopShift) | (value & 7) << TopShift);
     }
 
-    /// <summary>An unmasked exception waits: the next waiting instruction ends in #MF (or asserts FERR#) before it does anything.</summary>
+    /// <summary>
+    /// An unmasked exception waits: the next waiting instruction ends in #MF (or asserts FERR#) before it does
+    /// anything.
+    /// </summary>
     public readonly bool HasPendingException => (Status & ErrorSummary) != 0;
 
     /// <summary>ST(i).</summary>
@@ -71,6 +75,8 @@ public struct X87State
     public readonly bool IsEmpty(int i) => (Tags >> (Top + i & 7) & 1) == 0;
 
     /// <summary>Notes an instruction's address and opcode, as each but the control instructions does.</summary>
+    /// <param name="opcode">Bits 2:0 of the first byte (D8 to DF) at 10:8, the ModRM byte at 7:0.</param>
+    /// <param name="offset">In real mode the linear address, for the images of that mode hold no selector.</param>
     public void RecordInstruction(ushort opcode, ushort selector, ulong offset)
     {
         Opcode = (ushort)(opcode & 0x7FF);
@@ -94,7 +100,9 @@ public struct X87State
         Summarize();
     }
 
-    /// <summary>Sets the error summary, and the busy bit that mirrors it, if an exception is both flagged and unmasked.</summary>
+    /// <summary>
+    /// Sets the error summary, and the busy bit that mirrors it, if an exception is both flagged and unmasked.
+    /// </summary>
     internal void Summarize()
     {
         bool isPending = (Status & ~Control & (ushort)FloatExceptions.All) != 0;

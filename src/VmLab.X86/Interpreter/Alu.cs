@@ -6,6 +6,10 @@ namespace VmLab.X86;
 /// <summary>A two-operand arithmetic or logic operation. Operands come zero-extended.</summary>
 unsafe interface IBinary
 {
+    /// <summary>The result alone, for where nobody can see the flags.</summary>
+    static virtual ulong Compute<W>(ulong a, ulong b)
+        where W : IWidth => throw new NotSupportedException("This operation's flags are never dead.");
+
     /// <summary>The result is stored; CMP and TEST only set flags.</summary>
     static abstract bool Writes { get; }
 
@@ -16,6 +20,9 @@ unsafe interface IBinary
 unsafe struct Add : IBinary
 {
     public static bool Writes => true;
+
+    public static ulong Compute<W>(ulong a, ulong b)
+        where W : IWidth => a + b;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Apply<W>(CpuState* s, ulong a, ulong b)
@@ -46,6 +53,9 @@ unsafe struct Adc : IBinary
 unsafe struct Sub : IBinary
 {
     public static bool Writes => true;
+
+    public static ulong Compute<W>(ulong a, ulong b)
+        where W : IWidth => a - b;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Apply<W>(CpuState* s, ulong a, ulong b)
@@ -86,6 +96,9 @@ unsafe struct And : IBinary
 {
     public static bool Writes => true;
 
+    public static ulong Compute<W>(ulong a, ulong b)
+        where W : IWidth => a & b;
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Apply<W>(CpuState* s, ulong a, ulong b)
         where W : IWidth => Logic.Set<W>(s, a & b);
@@ -104,6 +117,9 @@ unsafe struct Or : IBinary
 {
     public static bool Writes => true;
 
+    public static ulong Compute<W>(ulong a, ulong b)
+        where W : IWidth => a | b;
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Apply<W>(CpuState* s, ulong a, ulong b)
         where W : IWidth => Logic.Set<W>(s, a | b);
@@ -113,6 +129,9 @@ unsafe struct Xor : IBinary
 {
     public static bool Writes => true;
 
+    public static ulong Compute<W>(ulong a, ulong b)
+        where W : IWidth => a ^ b;
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Apply<W>(CpuState* s, ulong a, ulong b)
         where W : IWidth => Logic.Set<W>(s, a ^ b);
@@ -120,7 +139,9 @@ unsafe struct Xor : IBinary
 
 static unsafe class Logic
 {
-    /// <summary>CF, OF and AF are cleared (AF is undefined by the manual; we define it 0), the others follow the result.</summary>
+    /// <summary>
+    /// CF, OF and AF are cleared (AF is undefined by the manual; we define it 0), the others follow the result.
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Set<W>(CpuState* s, ulong r)
         where W : IWidth
@@ -134,12 +155,19 @@ static unsafe class Logic
 /// <summary>A one-operand operation.</summary>
 unsafe interface IUnary
 {
+    /// <inheritdoc cref="IBinary.Compute"/>
+    static virtual ulong Compute<W>(ulong a)
+        where W : IWidth => throw new NotSupportedException("This operation's flags are never dead.");
+
     static abstract ulong Apply<W>(CpuState* s, ulong a)
         where W : IWidth;
 }
 
 unsafe struct Inc : IUnary
 {
+    public static ulong Compute<W>(ulong a)
+        where W : IWidth => a + 1;
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Apply<W>(CpuState* s, ulong a)
         where W : IWidth
@@ -153,6 +181,9 @@ unsafe struct Inc : IUnary
 
 unsafe struct Dec : IUnary
 {
+    public static ulong Compute<W>(ulong a)
+        where W : IWidth => a - 1;
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Apply<W>(CpuState* s, ulong a)
         where W : IWidth
@@ -337,7 +368,9 @@ static unsafe class Alu
         return op + 1;
     }
 
-    /// <summary>BSF: a zero source sets ZF and leaves the target (undefined by the manual; processors do this).</summary>
+    /// <summary>
+    /// BSF: a zero source sets ZF and leaves the target (undefined by the manual; processors do this).
+    /// </summary>
     public static Op* BitScanForward<W, TSource>(CpuState* s, Op* op)
         where W : IWidth
         where TSource : ISource

@@ -4,8 +4,10 @@ namespace VmLab.X86;
 
 /// <summary>Handlers of near jumps, calls and returns, which end a block.</summary>
 /// <remarks>
-/// A direct target comes in <see cref="Op.Immediate"/> relative to the block's start. A conditional branch is followed by an
-/// <see cref="End"/> op for the way straight on. "Near" handlers follow links within the page, "Far" ones look up the target.
+/// A direct target comes in <see cref="Op.Immediate"/> relative to the block's start. A conditional branch is
+/// followed by an
+/// <see cref="End"/> op for the way straight on. "Near" handlers follow links within the page, "Far" ones look up the
+/// target.
 /// </remarks>
 static unsafe class Branches
 {

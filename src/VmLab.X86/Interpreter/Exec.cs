@@ -17,7 +17,9 @@ static class CodeKey
 static unsafe class Exec
 {
     /// <summary>Bytes of memory to read.</summary>
-    /// <returns><see langword="null"/> when the access faults or must leave the block: return <see cref="Abandon"/>.</returns>
+    /// <returns>
+    /// <see langword="null"/> when the access faults or must leave the block: return <see cref="Abandon"/>.
+    /// </returns>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static byte* Readable(CpuState* s, Op* op, ulong linear, int bytes)
     {
@@ -27,7 +29,9 @@ static unsafe class Exec
             : Vcpu.Of(s).ReadSlow(op, linear, bytes);
     }
 
-    /// <summary>Bytes of memory to read and then write at once. When done with them, return <see cref="Finish"/>.</summary>
+    /// <summary>
+    /// Bytes of memory to read and then write at once. When done with them, return <see cref="Finish"/>.
+    /// </summary>
     /// <inheritdoc cref="Readable"/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static byte* Modifiable(CpuState* s, Op* op, ulong linear, int bytes)
@@ -35,7 +39,18 @@ static unsafe class Exec
         TlbEntry* entry = s->Tlb + ((linear >> 12) & Tlb.IndexMask);
         return (entry->Write ^ linear) <= (ulong)(4096 - bytes)
             ? (byte*)(linear + (ulong)entry->Delta)
-            : Vcpu.Of(s).WriteSlow(op, linear, bytes);
+            : Vcpu.Of(s).WriteSlow(op, linear, bytes, isRead: true);
+    }
+
+    /// <summary>Bytes of memory to write, every one of them; what they were is undefined. When done with them, return <see cref="Finish"/>.</summary>
+    /// <inheritdoc cref="Readable"/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static byte* Writable(CpuState* s, Op* op, ulong linear, int bytes)
+    {
+        TlbEntry* entry = s->Tlb + ((linear >> 12) & Tlb.IndexMask);
+        return (entry->Write ^ linear) <= (ulong)(4096 - bytes)
+            ? (byte*)(linear + (ulong)entry->Delta)
+            : Vcpu.Of(s).WriteSlow(op, linear, bytes, isRead: false);
     }
 
     /// <summary>Ends an instruction whose last act was a store.</summary>
@@ -60,7 +75,7 @@ static unsafe class Exec
     [MethodImpl(MethodImplOptions.NoInlining)]
     static Op* StoreSlow(CpuState* s, Op* op, ulong linear, ulong value, int bytes)
     {
-        byte* target = Vcpu.Of(s).WriteSlow(op, linear, bytes);
+        byte* target = Vcpu.Of(s).WriteSlow(op, linear, bytes, isRead: false);
         if (target == null) return Abandon(s, op);
         switch (bytes)
         {

@@ -126,7 +126,8 @@ static unsafe class Moves
     {
         ulong rsp = Stack.Lowered(s, (ulong)W.Bytes);
         Op* next = Exec.Store<W>(s, op, Stack.Linear(s, rsp), value);
-        if (next != null) Stack.SetPointer(s, rsp);
+        if (next == null) return Stack.Fail(s);
+        Stack.SetPointer(s, rsp);
         return next;
     }
 
@@ -149,7 +150,11 @@ static unsafe class Moves
     {
         ulong old = s->Gpr[Gpr.Rsp];
         byte* source = Exec.Readable(s, op, Stack.Linear(s, old), W.Bytes);
-        if (source == null) return Exec.Abandon(s, op);
+        if (source == null)
+        {
+            Exec.Abandon(s, op);
+            return Stack.Fail(s);
+        }
         ulong value = W.Read(source);
         Stack.SetPointer(s, old + (ulong)W.Bytes);
         Op* next = Exec.Store<W>(s, op, TAddress.Of(s, op), value);
@@ -169,7 +174,9 @@ static unsafe class Moves
         return op + 1;
     }
 
-    /// <summary>ENTER without nesting (level 0), which is all that compilers emit; deeper levels copy frame pointers.</summary>
+    /// <summary>
+    /// ENTER without nesting (level 0), which is all that compilers emit; deeper levels copy frame pointers.
+    /// </summary>
     public static Op* Enter<W>(CpuState* s, Op* op)
         where W : IWidth
     {
@@ -197,7 +204,10 @@ static unsafe class Moves
         return op + 1;
     }
 
-    /// <summary>PUSHA and POPA have no place in 64-bit mode; XLAT, LAHF, SAHF and the sign extensions of the accumulator follow.</summary>
+    /// <summary>
+    /// PUSHA and POPA have no place in 64-bit mode; XLAT, LAHF, SAHF and the sign extensions of the accumulator
+    /// follow.
+    /// </summary>
     public static Op* Translate<TAddress>(CpuState* s, Op* op)
         where TAddress : IAddress
     {
@@ -280,7 +290,9 @@ static unsafe class Stack
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Linear(CpuState* s, ulong pointer) =>
-        (s->ModeKey & CodeKey.Long) != 0 ? pointer : (uint)(Narrow(s, pointer) + s->SegmentBases[Segment.Ss]);
+        (s->ModeKey & CodeKey.Long) != 0 ? pointer
+        : (s->ModeKey & (ulong)CodeMode.Flat << CodeKey.Shift) != 0 ? Narrow(s, pointer)
+        : Segmentation.Linear(s, Segment.Ss, (uint)Narrow(s, pointer));
 
     /// <summary>Sets RSP, ESP or SP, leaving what the width leaves.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -289,6 +301,16 @@ static unsafe class Stack
         if ((s->ModeKey & CodeKey.Long) != 0) s->Gpr[Gpr.Rsp] = pointer;
         else if (IsWide(s)) s->Gpr[Gpr.Rsp] = (uint)pointer;
         else *(ushort*)(s->Gpr + Gpr.Rsp) = (ushort)pointer;
+    }
+
+    /// <summary>
+    /// A push or pop failed: where its address was to blame, that is the stack's fault, whatever the operand's
+    /// segment.
+    /// </summary>
+    public static Op* Fail(CpuState* s)
+    {
+        if (s->Leave == X86.Leave.Fault && s->FaultVector == Vector.GeneralProtection) s->FaultVector = Vector.StackFault;
+        return null;
     }
 
     static bool IsWide(CpuState* s) => (s->ModeKey & (ulong)CodeMode.Stack32 << CodeKey.Shift) != 0;

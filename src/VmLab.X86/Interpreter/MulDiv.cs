@@ -4,7 +4,8 @@ namespace VmLab.X86;
 
 /// <summary>Handlers of multiplication and division. Source: Intel SDM vol. 2, by mnemonic.</summary>
 /// <remarks>
-/// Undefined by the manual and defined here: after a multiplication SF, ZF and PF follow the low half and AF is clear; a division
+/// Undefined by the manual and defined here: after a multiplication SF, ZF and PF follow the low half and AF is
+/// clear; a division
 /// leaves the flags as they were.
 /// </remarks>
 static unsafe class MulDiv
@@ -104,19 +105,21 @@ static unsafe class MulDiv
         byte* source = TSource.Pointer(s, op, W.Bytes);
         if (TSource.CanFault && source == null) return Exec.Abandon(s, op);
         long divisor = (long)W.SignExtend(W.Read(source));
-        if (divisor == 0) return Exec.Raise(s, op, Vector.DivideError);
         var (low, high) = LoadWide<W>(s);
         Int128 dividend = W.Bits == 64
             ? new Int128(high, low)
             : W.Bits == 32 ? (long)(high << 32 | low) : W.Bits == 16 ? (int)(high << 16 | low) : (short)(high << 8 | low);
-        Int128 quotient = dividend / divisor;
-        Int128 remainder = dividend - quotient * divisor;
-        Int128 most = (Int128)1 << W.Bits - 1;
-        if (quotient >= most || quotient < -most) return Exec.Raise(s, op, Vector.DivideError);
-        StoreWide<W>(s, (ulong)quotient, (ulong)remainder);
+        // By magnitudes: the least dividend by -1 does not fit its own type.
+        bool isNegative = dividend < 0 != divisor < 0;
+        var magnitude = (UInt128)(dividend < 0 ? -dividend : dividend);
+        ulong by = (ulong)(divisor < 0 ? -divisor : divisor), most = (1UL << W.Bits - 1) - (isNegative ? 0UL : 1UL);
+        if (by == 0 || magnitude / by is var quotient && quotient > most) return Exec.Raise(s, op, Vector.DivideError);
+        var remainder = (ulong)(magnitude - quotient * by);
+        StoreWide<W>(s, isNegative ? 0 - (ulong)quotient : (ulong)quotient, dividend < 0 ? 0 - remainder : remainder);
         return op + 1;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static ulong Product<W>(CpuState* s, ulong a, ulong b)
         where W : IWidth
     {
@@ -125,6 +128,7 @@ static unsafe class MulDiv
         return (ulong)low;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static void SetFlags<W>(CpuState* s, ulong low, bool overflows)
         where W : IWidth
     {

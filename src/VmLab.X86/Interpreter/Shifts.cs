@@ -5,15 +5,24 @@ namespace VmLab.X86;
 /// <summary>A shift or rotate. The count is masked already and not zero.</summary>
 unsafe interface IShift
 {
+    /// <inheritdoc cref="IBinary.Compute"/>
+    static virtual ulong Compute<W>(ulong value, int count)
+        where W : IWidth => throw new NotSupportedException("This operation's flags are never dead.");
+
     static abstract ulong Apply<W>(CpuState* s, ulong value, int count)
         where W : IWidth;
 }
 
-// Flags that the manual leaves undefined (OF for counts above 1, AF always, CF of an overlong SHL or SHR of 8 and 16 bits) are
+// Flags that the manual leaves undefined (OF for counts above 1, AF always, CF of an overlong SHL or SHR of 8 and 16
+// bits) are
 // defined here by the formula for a count of 1 applied to the last step, AF clear.
 
 unsafe struct Shl : IShift
 {
+    public static ulong Compute<W>(ulong value, int count)
+        where W : IWidth => count < 64 ? value << count : 0;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Apply<W>(CpuState* s, ulong value, int count)
         where W : IWidth
     {
@@ -27,6 +36,10 @@ unsafe struct Shl : IShift
 
 unsafe struct Shr : IShift
 {
+    public static ulong Compute<W>(ulong value, int count)
+        where W : IWidth => value >> count;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Apply<W>(CpuState* s, ulong value, int count)
         where W : IWidth
     {
@@ -41,6 +54,10 @@ unsafe struct Shr : IShift
 
 unsafe struct Sar : IShift
 {
+    public static ulong Compute<W>(ulong value, int count)
+        where W : IWidth => (ulong)((long)W.SignExtend(value) >> count);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Apply<W>(CpuState* s, ulong value, int count)
         where W : IWidth
     {
@@ -55,6 +72,7 @@ unsafe struct Sar : IShift
 
 unsafe struct Rol : IShift
 {
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Apply<W>(CpuState* s, ulong value, int count)
         where W : IWidth
     {
@@ -68,6 +86,7 @@ unsafe struct Rol : IShift
 
 unsafe struct Ror : IShift
 {
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Apply<W>(CpuState* s, ulong value, int count)
         where W : IWidth
     {
@@ -81,6 +100,7 @@ unsafe struct Ror : IShift
 
 unsafe struct Rcl : IShift
 {
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Apply<W>(CpuState* s, ulong value, int count)
         where W : IWidth
     {
@@ -96,6 +116,7 @@ unsafe struct Rcl : IShift
 
 unsafe struct Rcr : IShift
 {
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Apply<W>(CpuState* s, ulong value, int count)
         where W : IWidth
     {
@@ -141,7 +162,10 @@ static unsafe class Shifts
         return Exec.Finish(s, op);
     }
 
-    /// <summary>SHLD and SHRD to a register; the count is in <see cref="Op.Immediate"/>, or in CL where <see cref="Op.Extra"/> says so.</summary>
+    /// <summary>
+    /// SHLD and SHRD to a register; the count is in <see cref="Op.Immediate"/>, or in CL where <see cref="Op.Extra"/>
+    /// says so.
+    /// </summary>
     public static Op* DoubleShift<W, TLeft>(CpuState* s, Op* op)
         where W : IWidth
         where TLeft : IDirection
@@ -178,7 +202,9 @@ static unsafe class Shifts
         return op + 1;
     }
 
-    /// <summary>The memory forms: a register's bit number reaches beyond the operand, an immediate's does not.</summary>
+    /// <summary>
+    /// The memory forms: a register's bit number reaches beyond the operand, an immediate's does not.
+    /// </summary>
     public static Op* BitMemory<TOp, W, TAddress, TSource>(CpuState* s, Op* op)
         where TOp : IBit
         where W : IWidth
@@ -199,6 +225,7 @@ static unsafe class Shifts
         return Exec.Finish(s, op);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static int Count<W>(int raw)
         where W : IWidth => raw & (W.Bits == 64 ? 63 : 31);
 
@@ -208,7 +235,8 @@ static unsafe class Shifts
         where W : IWidth
         where TLeft : IDirection
     {
-        // For 16 bits and a count above 16 the result is undefined by the manual; the operand repeats here, as on processors.
+        // For 16 bits and a count above 16 the result is undefined by the manual; the operand repeats here, as on
+        // processors.
         UInt128 wide = TLeft.IsLeft ? (UInt128)value << W.Bits | filler : (UInt128)filler << W.Bits | value;
         if (W.Bits == 16 && !TLeft.IsLeft) wide |= (UInt128)value << 32;
         if (W.Bits == 16 && TLeft.IsLeft) wide = (UInt128)value << 32 | (UInt128)filler << 16 | value;

@@ -101,7 +101,7 @@ static unsafe class Sse
     }
 
     /// <summary>Sixteen aligned bytes of memory to write; #GP(0) when they are not aligned.</summary>
-    /// <inheritdoc cref="Exec.Modifiable"/>
+    /// <inheritdoc cref="Exec.Writable"/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static byte* Writable(CpuState* s, Op* op, ulong linear)
     {
@@ -144,7 +144,7 @@ static unsafe class Sse
         where TAddress : IAddress
     {
         ulong linear = TAddress.Of(s, op);
-        byte* target = TLoad.IsAligned ? Writable(s, op, linear) : Exec.Modifiable(s, op, linear, 16);
+        byte* target = TLoad.IsAligned ? Writable(s, op, linear) : Exec.Writable(s, op, linear, 16);
         if (target == null) return Exec.Abandon(s, op);
         Vector128.Load((byte*)s->Xmm + op->B).Store(target);
         return Exec.Finish(s, op);
@@ -173,7 +173,7 @@ static unsafe class Sse
 
     [MethodImpl(MethodImplOptions.NoInlining)]
     static byte* WriteSlow(CpuState* s, Op* op, ulong linear) =>
-        IsAligned(s, linear) ? Vcpu.Of(s).WriteSlow(op, linear, 16) : null;
+        IsAligned(s, linear) ? Vcpu.Of(s).WriteSlow(op, linear, 16, isRead: false) : null;
 
     /// <returns>Whether the address is a multiple of 16; if not, the fault is set.</returns>
     public static bool IsAligned(CpuState* s, ulong linear)

@@ -1,7 +1,9 @@
 namespace VmLab.X86;
 
 /// <summary>One visit to a string instruction: how far it may go, and where its pointers stand.</summary>
-/// <remarks>Registers are exact after every <see cref="Advance"/>, so that a fault or the budget may end the visit anywhere.</remarks>
+/// <remarks>
+/// Registers are exact after every <see cref="Advance"/>, so that a fault or the budget may end the visit anywhere.
+/// </remarks>
 unsafe struct StringRun
 {
     readonly bool _repeats;
@@ -17,7 +19,7 @@ unsafe struct StringRun
         _bytes = bytes;
         _mask = op->Extra == 64 ? ulong.MaxValue : op->Extra == 32 ? uint.MaxValue : ushort.MaxValue;
         _left = repeats ? s->Gpr[Gpr.Rcx] & _mask : 1;
-        _allowed = (ulong)(s->Budget + s->Held) + 1;   // one count is taken already
+        _allowed = s->IsSingle != 0 ? 1 : (ulong)s->Budget + 1;   // one count is taken already; alone, each iteration is looked at
         Step = (s->SystemFlags & Rflags.Direction) != 0 ? -bytes : bytes;
     }
 
@@ -26,10 +28,18 @@ unsafe struct StringRun
 
     public readonly bool HasNext => _left != 0 && _done < _allowed;
 
-    public readonly ulong Source(CpuState* s, Op* op) => Linear(s, (s->Gpr[Gpr.Rsi] & _mask) + s->SegmentBases[op->Segment]);
+    public readonly ulong Source(CpuState* s, Op* op)
+    {
+        ulong offset = s->Gpr[Gpr.Rsi] & _mask;
+        bool isLong = (s->ModeKey & CodeKey.Long) != 0;
+        return isLong ? offset + s->SegmentBases[op->Segment] : Segmentation.Linear(s, op->Segment, (uint)offset);
+    }
 
-    public readonly ulong Target(CpuState* s, Op* op) =>
-        Linear(s, (s->Gpr[Gpr.Rdi] & _mask) + ((s->ModeKey & CodeKey.Long) != 0 ? 0 : s->SegmentBases[Segment.Es]));
+    public readonly ulong Target(CpuState* s, Op* op)
+    {
+        ulong offset = s->Gpr[Gpr.Rdi] & _mask;
+        return (s->ModeKey & CodeKey.Long) != 0 ? offset : Segmentation.Linear(s, Segment.Es, (uint)offset);
+    }
 
     /// <summary>Whole iterations, at least one, that neither pointer leaves its page in, going up.</summary>
     public readonly ulong InPage(ulong a, ulong b)
@@ -81,8 +91,6 @@ unsafe struct StringRun
     {
         if (_done > 1) s->Budget -= (long)_done - 1;
     }
-
-    readonly ulong Linear(CpuState* s, ulong address) => (s->ModeKey & CodeKey.Long) != 0 ? address : (uint)address;
 
     readonly void Set(ulong* register, ulong value)
     {

@@ -29,9 +29,12 @@ struct RepeatWhileNotZero : IRepeat
     public static bool WhileZero => false;
 }
 
-/// <summary>Handlers of string instructions: the last of their block, since a repetition takes from the budget as it goes.</summary>
+/// <summary>
+/// Handlers of string instructions: the last of their block, since a repetition takes from the budget as it goes.
+/// </summary>
 /// <remarks>
-/// Each iteration is one count, and a repetition of zero iterations is one. The budget may end it between iterations, with RIP on the
+/// Each iteration is one count, and a repetition of zero iterations is one. The budget may end it between iterations,
+/// with RIP on the
 /// instruction. Plain memory goes in bulk, a page at a time. <see cref="Op.Extra"/> is the address width in bits.
 /// Source: Intel SDM vol. 2, REP, MOVS, STOS, LODS, CMPS, SCAS, INS, OUTS.
 /// </remarks>
@@ -58,7 +61,7 @@ static unsafe class Strings
                 continue;
             }
             ulong value = W.Read(source);
-            byte* target = Exec.Modifiable(s, op, to, W.Bytes);
+            byte* target = Exec.Writable(s, op, to, W.Bytes);
             if (target == null) return run.Stop(s, op);
             W.Write(target, value);
             Exec.Finish(s, op);
@@ -78,7 +81,7 @@ static unsafe class Strings
         while (run.HasNext)
         {
             ulong to = run.Target(s, op);
-            byte* target = Exec.Modifiable(s, op, to, W.Bytes);
+            byte* target = Exec.Writable(s, op, to, W.Bytes);
             if (target == null) return run.Stop(s, op);
             ulong count = run.Step > 0 && IsPlain(s, to) ? run.InPage(to, to) : 1;
             FillBytes<W>(target, value, count);
@@ -168,7 +171,7 @@ static unsafe class Strings
         if (!run.HasNext) return run.End(s, op);
         Vcpu cpu = Vcpu.Of(s);
         if (!cpu.MayUsePort((ushort)s->Gpr[Gpr.Rdx], W.Bytes)) return run.Stop(s, op);
-        byte* target = Exec.Modifiable(s, op, run.Target(s, op), W.Bytes);
+        byte* target = Exec.Writable(s, op, run.Target(s, op), W.Bytes);
         if (target == null) return run.Stop(s, op);
         W.Write(target, cpu.ReadPort(op, (ushort)s->Gpr[Gpr.Rdx], W.Bytes));
         Exec.Finish(s, op);

@@ -7,6 +7,9 @@ static unsafe class SystemOps
 {
     public static Op* InvalidOpcode(CpuState* s, Op* op) => Exec.Raise(s, op, Vector.InvalidOpcode);
 
+    /// <summary>An instruction of more than 15 bytes.</summary>
+    public static Op* TooLong(CpuState* s, Op* op) => Exec.RaiseGeneralProtection(s, op);
+
     public static Op* Halt(CpuState* s, Op* op) =>
         s->Cpl != 0 ? Exec.RaiseGeneralProtection(s, op) : Exec.LeaveAfter(s, op, Leave.Halt);
 
@@ -105,8 +108,8 @@ static unsafe class SystemOps
     /// <summary>SMSW to a register; <see cref="Op.Extra"/> is the operand's width in bytes.</summary>
     public static Op* StoreStatusWord(CpuState* s, Op* op)
     {
-        if (IsPrevented(s)) return Exec.RaiseGeneralProtection(s, op);
-        return StoreRegister(s, op, s->Cr0);
+        if (SegmentOps.IsPrevented(s)) return Exec.RaiseGeneralProtection(s, op);
+        return SegmentOps.StoreRegister(s, op, s->Cr0);
     }
 
     public static Op* LoadStatusWord(CpuState* s, Op* op)
@@ -114,124 +117,6 @@ static unsafe class SystemOps
         if (s->Cpl != 0) return Exec.RaiseGeneralProtection(s, op);
         ulong value = *(ushort*)((byte*)s + op->A);
         return Vcpu.Of(s).WriteControl(op, 0, s->Cr0 & ~0xEUL | value & 0xF);
-    }
-
-    /// <summary>LGDT and LIDT; <see cref="Op.Extra"/> is the width of the base in bytes.</summary>
-    public static Op* LoadTable<TTable, TAddress>(CpuState* s, Op* op)
-        where TTable : ITable
-        where TAddress : IAddress
-    {
-        if (s->Cpl != 0) return Exec.RaiseGeneralProtection(s, op);
-        byte* source = Exec.Readable(s, op, TAddress.Of(s, op), 2 + op->Extra);
-        if (source == null) return Exec.Abandon(s, op);
-        ulong tableBase = op->Extra == 8 ? *(ulong*)(source + 2) : *(uint*)(source + 2);
-        if (op->Extra == 8 && !Vcpu.IsCanonical(tableBase)) return Exec.RaiseGeneralProtection(s, op);
-        TTable.Set(s, tableBase, *(ushort*)source);
-        return op + 1;
-    }
-
-    public static Op* StoreTable<TTable, TAddress>(CpuState* s, Op* op)
-        where TTable : ITable
-        where TAddress : IAddress
-    {
-        if (IsPrevented(s)) return Exec.RaiseGeneralProtection(s, op);
-        byte* target = Exec.Modifiable(s, op, TAddress.Of(s, op), 2 + op->Extra);
-        if (target == null) return Exec.Abandon(s, op);
-        var (tableBase, limit) = TTable.Get(s);
-        *(ushort*)target = (ushort)limit;
-        if (op->Extra == 8) *(ulong*)(target + 2) = tableBase;
-        else *(uint*)(target + 2) = (uint)tableBase;
-        return Exec.Finish(s, op);
-    }
-
-    public static Op* LoadLocalTable<TSource>(CpuState* s, Op* op)
-        where TSource : ISource
-    {
-        if (s->Cpl != 0) return Exec.RaiseGeneralProtection(s, op);
-        byte* source = TSource.Pointer(s, op, 2);
-        if (TSource.CanFault && source == null) return Exec.Abandon(s, op);
-        return Vcpu.Of(s).TryLoadLocalTable(*(ushort*)source) ? op + 1 : Exec.Abandon(s, op);
-    }
-
-    public static Op* LoadTask<TSource>(CpuState* s, Op* op)
-        where TSource : ISource
-    {
-        if (s->Cpl != 0) return Exec.RaiseGeneralProtection(s, op);
-        byte* source = TSource.Pointer(s, op, 2);
-        if (TSource.CanFault && source == null) return Exec.Abandon(s, op);
-        return Vcpu.Of(s).TryLoadTaskRegister(*(ushort*)source) ? op + 1 : Exec.Abandon(s, op);
-    }
-
-    public static Op* StoreLocalTable(CpuState* s, Op* op) =>
-        IsPrevented(s) ? Exec.RaiseGeneralProtection(s, op) : StoreRegister(s, op, s->LdtSelector);
-
-    public static Op* StoreTask(CpuState* s, Op* op) =>
-        IsPrevented(s) ? Exec.RaiseGeneralProtection(s, op) : StoreRegister(s, op, s->TssSelector);
-
-    public static Op* StoreSelectorToMemory<TSelector, TAddress>(CpuState* s, Op* op)
-        where TSelector : ISelector
-        where TAddress : IAddress =>
-        TSelector.IsPrivileged && IsPrevented(s)
-            ? Exec.RaiseGeneralProtection(s, op)
-            : Exec.Store<W16>(s, op, TAddress.Of(s, op), TSelector.Get(s, op));
-
-    /// <summary>MOV and POP to DS, ES, FS, GS and SS; SS takes no interrupt before the next instruction is done.</summary>
-    public static Op* LoadSegment<TSource>(CpuState* s, Op* op)
-        where TSource : ISource
-    {
-        byte* source = TSource.Pointer(s, op, 2);
-        if (TSource.CanFault && source == null) return Exec.Abandon(s, op);
-        return LoadSegment(s, op, *(ushort*)source);
-    }
-
-    public static Op* PopSegment<W>(CpuState* s, Op* op)
-        where W : IWidth
-    {
-        byte* source = Exec.Readable(s, op, Stack.Linear(s, s->Gpr[Gpr.Rsp]), W.Bytes);
-        if (source == null) return Exec.Abandon(s, op);
-        ulong rsp = s->Gpr[Gpr.Rsp];
-        Op* next = LoadSegment(s, op, *(ushort*)source);
-        if (s->Leave != Leave.Fault) Stack.SetPointer(s, rsp + (ulong)W.Bytes);
-        return next;
-    }
-
-    static Op* LoadSegment(CpuState* s, Op* op, ushort selector)
-    {
-        s->Leave = Leave.Next;
-        if (!Vcpu.Of(s).TryLoadSegment(op->Extra, selector)) return Exec.Abandon(s, op);
-        if (op->Extra == Segment.Ss) s->InterruptShadow = 1;
-        return Exec.LeaveAfter(s, op, op->Extra == Segment.Ss ? Leave.Check : Leave.Next);
-    }
-
-    public static Op* StoreSegment(CpuState* s, Op* op) => StoreRegister(s, op, s->SegmentSelectors[op->B]);
-
-    public static Op* PushSegment<W>(CpuState* s, Op* op)
-        where W : IWidth => Moves.Push<W>(s, op, s->SegmentSelectors[op->Extra]);
-
-    public static Op* SwapGs(CpuState* s, Op* op)
-    {
-        if (s->Cpl != 0) return Exec.RaiseGeneralProtection(s, op);
-        (s->KernelGsBase, s->SegmentBases[Segment.Gs]) = (s->SegmentBases[Segment.Gs], s->KernelGsBase);
-        return op + 1;
-    }
-
-    /// <summary>RDFSBASE and its kin; <see cref="Op.Extra"/> is the segment.</summary>
-    public static Op* ReadSegmentBase<W>(CpuState* s, Op* op)
-        where W : IWidth
-    {
-        if ((s->Cr4 & Cr4.FsGsBase) == 0) return Exec.Raise(s, op, Vector.InvalidOpcode);
-        W.WriteRegister((byte*)s + op->A, s->SegmentBases[op->Extra]);
-        return op + 1;
-    }
-
-    public static Op* WriteSegmentBase<W>(CpuState* s, Op* op)
-        where W : IWidth
-    {
-        if ((s->Cr4 & Cr4.FsGsBase) == 0) return Exec.Raise(s, op, Vector.InvalidOpcode);
-        ulong value = W.Read((byte*)s + op->A);
-        if (!Vcpu.IsCanonical(value)) return Exec.RaiseGeneralProtection(s, op);
-        s->SegmentBases[op->Extra] = value;
-        return op + 1;
     }
 
     public static Op* ClearInterrupts(CpuState* s, Op* op)
@@ -245,7 +130,7 @@ static unsafe class SystemOps
     public static Op* SetInterrupts(CpuState* s, Op* op)
     {
         if (s->Cpl > (int)(s->SystemFlags >> 12 & 3)) return Exec.RaiseGeneralProtection(s, op);
-        if ((s->SystemFlags & Rflags.Interrupt) == 0) s->InterruptShadow = 1;
+        if ((s->SystemFlags & Rflags.Interrupt) == 0) s->InterruptShadow = Shadow.Sti;
         s->SystemFlags |= Rflags.Interrupt;
         return Exec.LeaveAfter(s, op, Leave.Check);
     }
@@ -358,162 +243,4 @@ static unsafe class SystemOps
     public static Op* SystemReturn(CpuState* s, Op* op) => Vcpu.Of(s).SystemReturn(op, toLong: op->Extra == 8);
     public static Op* SystemEnter(CpuState* s, Op* op) => Vcpu.Of(s).SystemEnter(op);
     public static Op* SystemExit(CpuState* s, Op* op) => Vcpu.Of(s).SystemExit(op, toLong: op->Extra == 8);
-    public static Op* ReturnFar(CpuState* s, Op* op) => Vcpu.Of(s).ReturnFar(op, op->Extra, op->Immediate);
-
-    /// <summary>JMP m16:n; <see cref="Op.Extra"/> is the width of the offset in bytes.</summary>
-    public static Op* JumpFar<TAddress>(CpuState* s, Op* op)
-        where TAddress : IAddress
-    {
-        byte* source = Exec.Readable(s, op, TAddress.Of(s, op), 2 + op->Extra);
-        if (source == null) return Exec.Abandon(s, op);
-        return Vcpu.Of(s).JumpFar(op, *(ushort*)(source + op->Extra), Offset(source, op->Extra));
-    }
-
-    public static Op* CallFar<TAddress>(CpuState* s, Op* op)
-        where TAddress : IAddress
-    {
-        byte* source = Exec.Readable(s, op, TAddress.Of(s, op), 2 + op->Extra);
-        if (source == null) return Exec.Abandon(s, op);
-        return Vcpu.Of(s).CallFar(op, *(ushort*)(source + op->Extra), Offset(source, op->Extra), op->Extra);
-    }
-
-    /// <summary>JMP ptr16:n of compatibility mode: the selector is in <see cref="Op.Displacement"/>.</summary>
-    public static Op* JumpFarDirect(CpuState* s, Op* op) => Vcpu.Of(s).JumpFar(op, (ushort)op->Displacement, op->Immediate);
-
-    /// <summary>LAR, LSL, VERR, VERW.</summary>
-    public static Op* Inspect<TKind, W, TSource>(CpuState* s, Op* op)
-        where TKind : IInspection
-        where W : IWidth
-        where TSource : ISource
-    {
-        byte* source = TSource.Pointer(s, op, 2);
-        if (TSource.CanFault && source == null) return Exec.Abandon(s, op);
-        Descriptor? found = Vcpu.Of(s).Inspect(*(ushort*)source, TKind.ForLimit);
-        bool isGood = found is { } descriptor && TKind.TryUse(descriptor, out ulong value, out bool writes)
-            && (!writes || Write<W>(s, op, value));
-        Flags.SetZero(s, isGood);
-        return op + 1;
-    }
-
-    static bool Write<W>(CpuState* s, Op* op, ulong value)
-        where W : IWidth
-    {
-        W.WriteRegister((byte*)s + op->A, value);
-        return true;
-    }
-
-    static ulong Offset(byte* source, int bytes) => bytes == 8 ? *(ulong*)source : bytes == 4 ? *(uint*)source : *(ushort*)source;
-
-    /// <summary>UMIP keeps user code from reading table registers.</summary>
-    static bool IsPrevented(CpuState* s) => s->Cpl != 0 && (s->Cr4 & Cr4.UserModeInstructionPrevention) != 0;
-
-    static Op* StoreRegister(CpuState* s, Op* op, ulong value)
-    {
-        byte* target = (byte*)s + op->A;
-        if (op->Extra == 8) *(ulong*)target = value;
-        else if (op->Extra == 4) *(ulong*)target = (uint)value;
-        else *(ushort*)target = (ushort)value;
-        return op + 1;
-    }
-}
-
-unsafe interface ITable
-{
-    static abstract (ulong Base, uint Limit) Get(CpuState* s);
-    static abstract void Set(CpuState* s, ulong tableBase, uint limit);
-}
-
-unsafe struct GlobalTable : ITable
-{
-    public static (ulong Base, uint Limit) Get(CpuState* s) => (s->GdtBase, s->GdtLimit);
-    public static void Set(CpuState* s, ulong tableBase, uint limit) => (s->GdtBase, s->GdtLimit) = (tableBase, limit);
-}
-
-unsafe struct InterruptTable : ITable
-{
-    public static (ulong Base, uint Limit) Get(CpuState* s) => (s->IdtBase, s->IdtLimit);
-    public static void Set(CpuState* s, ulong tableBase, uint limit) => (s->IdtBase, s->IdtLimit) = (tableBase, limit);
-}
-
-unsafe interface ISelector
-{
-    /// <summary>UMIP applies.</summary>
-    static abstract bool IsPrivileged { get; }
-    static abstract ulong Get(CpuState* s, Op* op);
-}
-
-unsafe struct SegmentSelector : ISelector
-{
-    public static bool IsPrivileged => false;
-    public static ulong Get(CpuState* s, Op* op) => s->SegmentSelectors[op->B];
-}
-
-unsafe struct TaskSelector : ISelector
-{
-    public static bool IsPrivileged => true;
-    public static ulong Get(CpuState* s, Op* op) => s->TssSelector;
-}
-
-unsafe struct LocalTableSelector : ISelector
-{
-    public static bool IsPrivileged => true;
-    public static ulong Get(CpuState* s, Op* op) => s->LdtSelector;
-}
-
-unsafe struct StatusWord : ISelector
-{
-    public static bool IsPrivileged => true;
-    public static ulong Get(CpuState* s, Op* op) => s->Cr0;
-}
-
-interface IInspection
-{
-    static abstract bool ForLimit { get; }
-    static abstract bool TryUse(Descriptor descriptor, out ulong value, out bool writes);
-}
-
-struct LoadRights : IInspection
-{
-    public static bool ForLimit => false;
-
-    public static bool TryUse(Descriptor descriptor, out ulong value, out bool writes)
-    {
-        value = (ulong)descriptor.Rights << 8 & 0xF0_FF00;
-        return writes = true;
-    }
-}
-
-struct LoadLimit : IInspection
-{
-    public static bool ForLimit => true;
-
-    public static bool TryUse(Descriptor descriptor, out ulong value, out bool writes)
-    {
-        value = descriptor.Limit;
-        return writes = true;
-    }
-}
-
-struct VerifyRead : IInspection
-{
-    public static bool ForLimit => false;
-
-    public static bool TryUse(Descriptor descriptor, out ulong value, out bool writes)
-    {
-        value = 0;
-        writes = false;
-        return descriptor.IsReadable;
-    }
-}
-
-struct VerifyWrite : IInspection
-{
-    public static bool ForLimit => false;
-
-    public static bool TryUse(Descriptor descriptor, out ulong value, out bool writes)
-    {
-        value = 0;
-        writes = false;
-        return descriptor.IsWritableData;
-    }
 }

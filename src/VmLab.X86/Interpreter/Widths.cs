@@ -91,8 +91,8 @@ unsafe struct Address32 : IAddress
     public static ulong Of(CpuState* s, Op* op)
     {
         uint offset = (uint)(CpuState.Read(s, op->Base) + (CpuState.Read(s, op->Index) << op->Shift) + (ulong)op->Displacement);
-        ulong linear = offset + s->SegmentBases[op->Segment];
-        return (s->ModeKey & CodeKey.Long) != 0 ? linear : (uint)linear;
+        bool isLong = (s->ModeKey & CodeKey.Long) != 0;
+        return isLong ? offset + s->SegmentBases[op->Segment] : Segmentation.Linear(s, op->Segment, offset);
     }
 }
 
@@ -102,7 +102,7 @@ unsafe struct Address16 : IAddress
     public static ulong Of(CpuState* s, Op* op)
     {
         ushort offset = (ushort)(CpuState.Read(s, op->Base) + CpuState.Read(s, op->Index) + (ulong)op->Displacement);
-        return (uint)(offset + s->SegmentBases[op->Segment]);
+        return Segmentation.Linear(s, op->Segment, offset);
     }
 }
 

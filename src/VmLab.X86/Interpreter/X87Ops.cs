@@ -2,7 +2,9 @@ using VmLab.X86.Floating;
 
 namespace VmLab.X86;
 
-/// <summary>Handlers of x87 instructions: operands, faults and pointers here, arithmetic in <see cref="X87"/>.</summary>
+/// <summary>
+/// Handlers of x87 instructions: operands, faults and pointers here, arithmetic in <see cref="X87"/>.
+/// </summary>
 /// <remarks>
 /// The switches follow the opcode map: escape byte, then ModRM's reg field or the whole of ModRM.
 /// Source: Intel SDM vol. 2 appendix A, tables; vol. 1 §8.1.8 (instruction and operand pointers).
@@ -18,7 +20,7 @@ static unsafe class X87Ops
         if (Refusal(s, waits) is { } vector) return Exec.Raise(s, op, vector);
         ulong linear = TAddress.Of(s, op);
         if (Layout(op, out int bytes, out bool writes) is false) return Exec.Raise(s, op, Vector.InvalidOpcode);
-        byte* memory = writes ? Exec.Modifiable(s, op, linear, bytes) : Exec.Readable(s, op, linear, bytes);
+        byte* memory = writes ? Exec.Writable(s, op, linear, bytes) : Exec.Readable(s, op, linear, bytes);
         if (memory == null) return Exec.Abandon(s, op);
         ref X87State x87 = ref s->X87;
         if (!isControl)
@@ -217,14 +219,22 @@ static unsafe class X87Ops
             case 0xE4: X87.Test(ref x87); return true;
             case 0xE5: X87.Examine(ref x87); return true;
             case >= 0xE8 and <= 0xEE: X87.LoadConstant(ref x87, (X87Constant)i); return true;
+            case 0xF0: X87.PowerOfTwoMinusOne(ref x87); return true;
+            case 0xF1: X87.Logarithm(ref x87); return true;
+            case 0xF2: X87.Tangent(ref x87); return true;
+            case 0xF3: X87.Arctangent(ref x87); return true;
             case 0xF4: X87.Extract(ref x87); return true;
             case 0xF5: X87.Remainder(ref x87, isNearest: true); return true;
             case 0xF6: X87.DecrementTop(ref x87); return true;
             case 0xF7: X87.IncrementTop(ref x87); return true;
             case 0xF8: X87.Remainder(ref x87, isNearest: false); return true;
+            case 0xF9: X87.LogarithmOfOnePlus(ref x87); return true;
             case 0xFA: X87.SquareRoot(ref x87); return true;
+            case 0xFB: X87.SineAndCosine(ref x87); return true;
             case 0xFC: X87.RoundToInteger(ref x87); return true;
             case 0xFD: X87.Scale(ref x87); return true;
+            case 0xFE: X87.Sine(ref x87); return true;
+            case 0xFF: X87.Cosine(ref x87); return true;
             default: return false;
         }
     }

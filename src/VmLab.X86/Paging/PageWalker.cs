@@ -34,12 +34,15 @@ sealed unsafe class PageWalker(GuestMemory memory, Tlb tlb)
     /// <summary>Translates a linear address by walking four levels of page tables.</summary>
     /// <param name="translation">What was found; meaningless when the result is a fault.</param>
     /// <returns>
-    /// <see langword="null"/>, or the fault the guest must see: #PF if an entry is absent, has a reserved bit set, or forbids
+    /// <see langword="null"/>, or the fault the guest must see: #PF if an entry is absent, has a reserved bit set, or
+    /// forbids
     /// <paramref name="access"/>. The address is canonical. The caller loads CR2.
     /// </returns>
     /// <remarks>
-    /// A table outside RAM reads as ones. Sets the accessed bit of every entry used, and the dirty bit of the last on a write.
-    /// Source: Intel SDM vol. 3A §4.5 (four-level paging), §4.6 (access rights), §4.7 (page faults), §4.8 (accessed and dirty flags).
+    /// A table outside RAM reads as ones. Sets the accessed bit of every entry used, and the dirty bit of the last on
+    /// a write.
+    /// Source: Intel SDM vol. 3A §4.5 (four-level paging), §4.6 (access rights), §4.7 (page faults), §4.8 (accessed
+    /// and dirty flags).
     /// </remarks>
     public CpuException? Walk(CpuState* s, ulong linear, Access access, out Translation translation)
     {

@@ -4,10 +4,14 @@ using VmLab.Core;
 
 namespace VmLab.X86;
 
-/// <summary>The software TLB of one vCPU: banks of direct-mapped entries, one bank for each address space and kind of access.</summary>
+/// <summary>
+/// The software TLB of one vCPU: banks of direct-mapped entries, one bank for each address space and kind of access.
+/// </summary>
 /// <remarks>
-/// It is invisible: an entry lives only while a fresh walk would give the same. Every page-table page that a live entry was walked
-/// through is protected, and a store to it drops what came of the old value. So INVLPG has nothing to do, and a load of CR3 only
+/// It is invisible: an entry lives only while a fresh walk would give the same. Every page-table page that a live
+/// entry was walked
+/// through is protected, and a store to it drops what came of the old value. So INVLPG has nothing to do, and a load
+/// of CR3 only
 /// selects other banks.
 /// </remarks>
 sealed unsafe class Tlb : IDisposable
@@ -27,6 +31,7 @@ sealed unsafe class Tlb : IDisposable
     readonly TableUse* _tables;         // by guest-physical page
     ulong _uses;
     int _currentBank;
+    bool _isFreed;
 
     struct TableUse
     {
@@ -50,7 +55,9 @@ sealed unsafe class Tlb : IDisposable
 
     public ulong TableWrites { get; private set; }
 
-    /// <summary>The bank of an address space, named by the physical address of its root table, for one kind of access.</summary>
+    /// <summary>
+    /// The bank of an address space, named by the physical address of its root table, for one kind of access.
+    /// </summary>
     public TlbEntry* Select(ulong root, int kind)
     {
         int space = 0;
@@ -62,7 +69,9 @@ sealed unsafe class Tlb : IDisposable
         return _banks[_currentBank];
     }
 
-    /// <summary>Notes that the current bank's coming entry for a linear address was walked through this table page.</summary>
+    /// <summary>
+    /// Notes that the current bank's coming entry for a linear address was walked through this table page.
+    /// </summary>
     /// <param name="level">4 for the root, 1 for the last.</param>
     public void NoteTable(ulong page, int level, ulong linear)
     {
@@ -114,7 +123,9 @@ sealed unsafe class Tlb : IDisposable
         _banksOfPage[page] = 0;
     }
 
-    /// <summary>A store is about to change bytes of a page-table page: drops what was walked through the old entries.</summary>
+    /// <summary>
+    /// A store is about to change bytes of a page-table page: drops what was walked through the old entries.
+    /// </summary>
     /// <param name="codeLinear">Linear address of the running code.</param>
     /// <returns>Whether the running code's own page was dropped or may have been.</returns>
     public bool OnTableWrite(ulong page, int offset, int length, ulong codeLinear)
@@ -233,6 +244,8 @@ sealed unsafe class Tlb : IDisposable
 
     void Free()
     {
+        if (_isFreed) return;   // a finalizer runs this after its owner's, or before
+        _isFreed = true;
         for (int bank = 0; bank < _banks.Length; bank++)
         {
             NativeMemory.AlignedFree(_banks[bank]);

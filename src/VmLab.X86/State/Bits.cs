@@ -56,7 +56,9 @@ public static class Segment
     public const int Es = 0, Cs = 1, Ss = 2, Ds = 3, Fs = 4, Gs = 5;
 }
 
-/// <summary>Access rights of a segment, as <see cref="CpuState.SegmentRights"/> keeps them. Source: Intel SDM vol. 3A §3.4.5.</summary>
+/// <summary>
+/// Access rights of a segment, as <see cref="CpuState.SegmentRights"/> keeps them. Source: Intel SDM vol. 3A §3.4.5.
+/// </summary>
 public static class SegmentRights
 {
     public const ushort Accessed = 1, Writable = 2, Conforming = 4, ExpandDown = 4, Code = 8, NotSystem = 0x10, Dpl = 0x60, Present = 0x80,
@@ -74,7 +76,7 @@ public enum CodeMode : uint
     /// <summary>The stack pointer is ESP or RSP, not SP.</summary>
     Stack32 = 4,
 
-    /// <summary>DS, ES and SS have base 0 and a limit of 4 GiB, and are writable: no segment checks are needed.</summary>
+    /// <summary>CS, DS, ES and SS have base 0 and a limit of 4 GiB: they need no checks.</summary>
     Flat = 8,
 
     /// <summary>Blocks of one instruction.</summary>
@@ -85,6 +87,13 @@ public enum CodeMode : uint
 
     /// <summary>CR0.EM or CR0.TS is set, or CR4.OSFXSR is not: SSE instructions raise #UD or #NM.</summary>
     SseOff = 64,
+}
+
+/// <summary>What holds interrupts back for one instruction. Source: Intel SDM vol. 3A §6.8.3.</summary>
+public static class Shadow
+{
+    /// <summary>Behind STI; behind a load of SS, which holds debug traps back too.</summary>
+    public const byte Sti = 1, Stack = 2;
 }
 
 /// <summary>Why control left a block.</summary>

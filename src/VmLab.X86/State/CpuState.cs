@@ -5,9 +5,11 @@ namespace VmLab.X86;
 
 /// <summary>All that one processor remembers, at fixed offsets of unmanaged memory, shared by every engine.</summary>
 /// <remarks>
-/// The first 256 bytes are the register file: a decoded operand is a byte offset into it, so that AH is RAX's offset plus one.
+/// The first 256 bytes are the register file: a decoded operand is a byte offset into it, so that AH is RAX's offset
+/// plus one.
 /// What stands behind <see cref="Budget"/> is the engines' scratch, no part of the state hash.
-/// Arithmetic flags are kept as a result and a carry vector (see <see cref="Flags"/>), the others in <see cref="SystemFlags"/>.
+/// Arithmetic flags are kept as a result and a carry vector (see <see cref="Flags"/>), the others in <see
+/// cref="SystemFlags"/>.
 /// </remarks>
 [StructLayout(LayoutKind.Sequential)]
 public unsafe struct CpuState
@@ -44,7 +46,10 @@ public unsafe struct CpuState
     public fixed ushort SegmentSelectors[8];
     public fixed uint SegmentLimits[8];
 
-    /// <summary>Access rights as in a descriptor's bits 40 to 55: type, S, DPL, P, and AVL, L, D/B, G in bits 12 to 15; 0 is a null segment.</summary>
+    /// <summary>
+    /// Access rights as in a descriptor's bits 40 to 55: type, S, DPL, P, and AVL, L, D/B, G in bits 12 to 15; 0 is a
+    /// null segment.
+    /// </summary>
     public fixed ushort SegmentRights[8];
 
     public ulong GdtBase, IdtBase, LdtBase, TssBase;
@@ -66,7 +71,7 @@ public unsafe struct CpuState
     /// <summary>Set by HLT, cleared by an interrupt.</summary>
     public byte IsHalted;
 
-    /// <summary>The instruction after STI or MOV SS takes no interrupt.</summary>
+    /// <summary>The next instruction is done before any interrupt; see <see cref="Shadow"/>.</summary>
     public byte InterruptShadow;
 
     /// <summary>An NMI is being served: the next waits for IRET.</summary>
@@ -116,13 +121,17 @@ public unsafe struct CpuState
     public uint FaultError;
     public ulong FaultAddress;
 
-    /// <summary>Mode bits that a block is decoded under, at their place in a block's key; see <see cref="X86.CodeMode"/>.</summary>
+    /// <summary>
+    /// Mode bits that a block is decoded under, at their place in a block's key; see <see cref="X86.CodeMode"/>.
+    /// </summary>
     public ulong ModeKey;
 
     /// <summary>Part of the budget kept back while one instruction runs alone, so that no block follows it.</summary>
     public long Held;
 
-    /// <summary>Physical addresses of a pending store's first byte, and of its first byte behind a page boundary.</summary>
+    /// <summary>
+    /// Physical addresses of a pending store's first byte, and of its first byte behind a page boundary.
+    /// </summary>
     public ulong PendingAddress, PendingSecond;
     public int PendingLength, PendingFirstLength;
 
@@ -135,7 +144,9 @@ public unsafe struct CpuState
     /// <summary>Direct-mapped cache of blocks by host address and mode.</summary>
     public BlockSlot* BlockCache;
 
-    /// <summary>Where an access that no pointer can serve is assembled: it crosses a page, or goes to a device.</summary>
+    /// <summary>
+    /// Where an access that no pointer can serve is assembled: it crosses a page, or goes to a device.
+    /// </summary>
     public fixed ulong Scratch[ScratchBytes / 8];
 
     /// <summary>A GC handle of the managed processor around this state.</summary>

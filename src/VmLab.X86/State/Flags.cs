@@ -5,8 +5,10 @@ namespace VmLab.X86;
 
 /// <summary>Arithmetic flags, kept as what they follow from and computed when somebody asks.</summary>
 /// <remarks>
-/// FlagsResult is the last result, sign-extended to 64 bits: ZF is "it is zero", SF its top bit, PF the parity of its low byte.
-/// FlagsCarries holds in bit 63 the carry (CF), in bit 62 the carry into the top bit (OF is their difference), in bit 3 AF;
+/// FlagsResult is the last result, sign-extended to 64 bits: ZF is "it is zero", SF its top bit, PF the parity of its
+/// low byte.
+/// FlagsCarries holds in bit 63 the carry (CF), in bit 62 the carry into the top bit (OF is their difference), in bit
+/// 3 AF;
 /// bits 8 to 15 are xored into the parity byte and bit 0 into the sign, so that any combination of flags can be stored.
 /// </remarks>
 static unsafe class Flags

@@ -2,7 +2,9 @@ using VmLab.Guests.Channel;
 
 namespace VmLab.Running;
 
-/// <summary>The lab's end of a machine's command channel: what was asked of the agent in the guest, and what came of it.</summary>
+/// <summary>
+/// The lab's end of a machine's command channel: what was asked of the agent in the guest, and what came of it.
+/// </summary>
 /// <param name="send">Hands bytes to the guest's second serial port.</param>
 sealed class CommandChannel(Action<byte[]> send)
 {

@@ -1,7 +1,8 @@
 namespace VmLab.Running;
 
 /// <summary>The host threads that run a lab's machines side by side; the calling thread is one of them.</summary>
-/// <remarks>Machines share nothing while they run, so neither the number of threads nor who runs what can show in a result.</remarks>
+/// <remarks>Machines share nothing while they run, so neither the number of threads nor who runs what can show in a
+/// result.</remarks>
 sealed class Crew : IDisposable
 {
     readonly SemaphoreSlim _work = new(0);

@@ -3,7 +3,10 @@ using VmLab.Core;
 
 namespace VmLab.Running;
 
-/// <summary>Writes state hashes, a line a machine and checkpoint: <c>NAME TIME HASH</c>, time in nanoseconds of the machine's clock.</summary>
+/// <summary>
+/// Writes state hashes, a line a machine and checkpoint: <c>NAME TIME HASH</c>, time in nanoseconds of the machine's
+/// clock.
+/// </summary>
 sealed class HashLog : IDisposable
 {
     readonly StreamWriter _writer;

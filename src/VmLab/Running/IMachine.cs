@@ -15,12 +15,21 @@ interface IMachine : IDisposable
 
     ExitCounters Exits { get; }
 
-    /// <summary>Called with each byte the guest sends, at machine time <see cref="Now"/>, on the thread that runs the machine.</summary>
+    /// <summary>
+    /// Called with each byte the guest sends, at machine time <see cref="Now"/>, on the thread that runs the machine.
+    /// </summary>
     void Connect(Action<byte> console, Action<byte> channel);
 
     void SendToConsole(ReadOnlySpan<byte> bytes);
 
     void SendToChannel(ReadOnlySpan<byte> bytes);
+
+    ulong Rip { get; }
+
+    ulong Rflags { get; }
+
+    /// <param name="number">As the processor numbers its general registers, 0 to 15.</param>
+    ulong Register(int number);
 
     void ReadMemory(ulong physical, Span<byte> bytes);
 

@@ -11,6 +11,9 @@ sealed class PcMachine(Machine machine) : IMachine
     public ulong Retired => machine.Retired;
     public ExitCounters Exits => machine.Exits;
 
+    public ulong Rip => machine.Cpu.Rip;
+    public ulong Rflags => machine.Cpu.RflagsValue;
+
     public static IMachine PowerOn(MachineConfig config, FramePool pool) => new PcMachine(new Machine(config, pool));
 
     public void Connect(Action<byte> console, Action<byte> channel)
@@ -22,6 +25,8 @@ sealed class PcMachine(Machine machine) : IMachine
     public void SendToConsole(ReadOnlySpan<byte> bytes) => machine.Console.Send(bytes);
 
     public void SendToChannel(ReadOnlySpan<byte> bytes) => machine.Channel.Send(bytes);
+
+    public ulong Register(int number) => machine.Cpu.Register(number);
 
     // RAM only: to look at a device register from outside would change the device.
     public void ReadMemory(ulong physical, Span<byte> bytes) => machine.Memory.Ram.Read(physical, bytes);

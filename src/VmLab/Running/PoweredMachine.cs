@@ -2,7 +2,10 @@ using VmLab.Machines;
 
 namespace VmLab.Running;
 
-/// <summary>One power-on of a machine: runs it to lab times, on whatever thread, and keeps what it sends until the quantum's end.</summary>
+/// <summary>
+/// One power-on of a machine: runs it to lab times, on whatever thread, and keeps what it sends until the quantum's
+/// end.
+/// </summary>
 sealed class PoweredMachine : IDisposable
 {
     /// <summary>Counts of machine time between two lines of the hash log.</summary>
@@ -41,7 +44,10 @@ sealed class PoweredMachine : IDisposable
     /// <summary>What the machine threw: our own mistake, never the guest's.</summary>
     public Exception? Crash { get; private set; }
 
-    /// <summary>Whether the machine was busy enough in the last quantum to be worth another thread: a function of the guest alone.</summary>
+    /// <summary>
+    /// Whether the machine was busy enough in the last quantum to be worth another thread: a function of the guest
+    /// alone.
+    /// </summary>
     public bool IsHeavy { get; private set; } = true;
 
     /// <summary>Runs to a lab time exactly, or until the machine stops.</summary>

@@ -1,6 +1,8 @@
 namespace VmLab.Running;
 
-/// <summary>Notices, in host time, that a quantum does not end: trouble of the host or of VmLab, never of the guest.</summary>
+/// <summary>
+/// Notices, in host time, that a quantum does not end: trouble of the host or of VmLab, never of the guest.
+/// </summary>
 /// <remarks>It only reports. What it reports is never part of a result.</remarks>
 sealed class Watchdog : IDisposable
 {

@@ -12,19 +12,23 @@ static class X87Image
 
     static readonly ulong[] Significands =
     [
-        0, 1, 2, 0x3FFFFFFFFFFFFFFF, 0x4000000000000000, 0x4000000000000001, 0x7FFFFFFFFFFFFFFF, 0x8000000000000000, 0x8000000000000001,
-        0x8000000000000400, 0x8000000000000800, 0x8000000000000C00, 0x8000008000000000, 0x8000010000000000, 0x8000018000000000,
-        0xA000000000000000, 0xBFFFFFFFFFFFFFFF, 0xC000000000000000, 0xC000000000000001, 0xC90FDAA22168C235, 0xFFFFFF8000000000,
-        0xFFFFFFFFFFFFF800, 0xFFFFFFFFFFFFFC00, 0xFFFFFFFFFFFFFFFE, 0xFFFFFFFFFFFFFFFF,
+        0, 1, 2, 0x3FFFFFFFFFFFFFFF, 0x4000000000000000, 0x4000000000000001, 0x7FFFFFFFFFFFFFFF, 0x8000000000000000,
+        0x8000000000000001, 0x8000000000000400, 0x8000000000000800, 0x8000000000000C00, 0x8000008000000000,
+        0x8000010000000000, 0x8000018000000000, 0xA000000000000000, 0xBFFFFFFFFFFFFFFF, 0xC000000000000000,
+        0xC000000000000001, 0xC90FDAA22168C235, 0xFFFFFF8000000000, 0xFFFFFFFFFFFFF800, 0xFFFFFFFFFFFFFC00,
+        0xFFFFFFFFFFFFFFFE, 0xFFFFFFFFFFFFFFFF,
     ];
 
     static readonly ushort[] Exponents =
     [
-        0, 1, 2, 0x3F, 0x40, 0x1FFF, 0x2000, 0x3BCD, 0x3C00, 0x3C01, 0x3F6A, 0x3F80, 0x3F81, 0x3FBE, 0x3FFD, 0x3FFE, 0x3FFF, 0x4000, 0x4001,
-        0x400D, 0x400E, 0x401D, 0x401E, 0x403A, 0x403B, 0x403D, 0x403E, 0x403F, 0x407E, 0x407F, 0x43FE, 0x43FF, 0x5FFF, 0x6000, 0x7FFD, 0x7FFE, 0x7FFF,
+        0, 1, 2, 0x3F, 0x40, 0x1FFF, 0x2000, 0x3BCD, 0x3C00, 0x3C01, 0x3F6A, 0x3F80, 0x3F81, 0x3FBE, 0x3FFD, 0x3FFE,
+        0x3FFF, 0x4000, 0x4001, 0x400D, 0x400E, 0x401D, 0x401E, 0x403A, 0x403B, 0x403D, 0x403E, 0x403F, 0x407E, 0x407F,
+        0x43FE, 0x43FF, 0x5FFF, 0x6000, 0x7FFD, 0x7FFE, 0x7FFF,
     ];
 
-    /// <summary>Anything an FRSTOR can bring in but a pending exception: any top, mostly full stack, any control word.</summary>
+    /// <summary>
+    /// Anything an FRSTOR can bring in but a pending exception: any top, mostly full stack, any control word.
+    /// </summary>
     /// <param name="isMasked">All exceptions are masked.</param>
     public static byte[] Random(ref Rng rng, bool isMasked)
     {
@@ -95,7 +99,8 @@ static class X87Image
         return string.Join(' ', text);
     }
 
-    // The upper registers of the stack are mostly in use and its last mostly free, so most instructions find what they need.
+    // The upper registers of the stack are mostly in use and its last mostly free, so most instructions find what they
+    // need.
     static uint Tags(uint status, ref Rng rng)
     {
         uint tags = 0;

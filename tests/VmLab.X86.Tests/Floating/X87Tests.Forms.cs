@@ -21,38 +21,39 @@ public sealed partial class X87Tests
 
     static IEnumerable<Form> Transfers() =>
     [
-        new("FLD m32fp", c => c.fld(__dword_ptr[rsi]), (ref s, ref m) => X87.Load(ref s, X87Operand.FromSingle((uint)m)), OperandKind.Single),
-        new("FLD m64fp", c => c.fld(__qword_ptr[rsi]), (ref s, ref m) => X87.Load(ref s, X87Operand.FromDouble((ulong)m)), OperandKind.Double),
-        new("FLD m80fp", c => c.fld(__tbyte_ptr[rsi]), (ref s, ref m) => X87.Load(ref s, new Float80((ulong)m, (ushort)(m >> 64)))),
-        new("FILD m16", c => c.fild(__word_ptr[rsi]), (ref s, ref m) => X87.Load(ref s, X87Operand.FromInteger((short)m))),
-        new("FILD m32", c => c.fild(__dword_ptr[rsi]), (ref s, ref m) => X87.Load(ref s, X87Operand.FromInteger((int)m))),
-        new("FILD m64", c => c.fild(__qword_ptr[rsi]), (ref s, ref m) => X87.Load(ref s, X87Operand.FromInteger((long)m))),
-        new("FBLD", c => c.fbld(__tbyte_ptr[rsi]),
-            (ref s, ref m) => X87.Load(ref s, X87Operand.FromPackedDecimal((ulong)m, (ushort)(m >> 64))), OperandKind.Decimal),
-        new("FST m32fp", c => c.fst(__dword_ptr[rsi]), (ref s, ref m) => Write(ref m, 32, X87.StoreSingle(ref s, pops: false))),
-        new("FSTP m32fp", c => c.fstp(__dword_ptr[rsi]), (ref s, ref m) => Write(ref m, 32, X87.StoreSingle(ref s, pops: true))),
-        new("FST m64fp", c => c.fst(__qword_ptr[rsi]), (ref s, ref m) => Write(ref m, 64, X87.StoreDouble(ref s, pops: false))),
-        new("FSTP m64fp", c => c.fstp(__qword_ptr[rsi]), (ref s, ref m) => Write(ref m, 64, X87.StoreDouble(ref s, pops: true))),
-        new("FSTP m80fp", c => c.fstp(__tbyte_ptr[rsi]), (ref s, ref m) =>
-            Write(ref m, 80, X87.StoreExtended(ref s) is { } value ? X87Bits(value) : null)),
-        new("FBSTP", c => c.fbstp(__tbyte_ptr[rsi]), (ref s, ref m) =>
-            Write(ref m, 80, X87.StorePackedDecimal(ref s) is { } value ? new UInt128(value.High, value.Low) : null)),
+        Load("FLD m32fp", c => c.fld(__dword_ptr[rsi]), m => X87Operand.FromSingle((uint)m), OperandKind.Single),
+        Load("FLD m64fp", c => c.fld(__qword_ptr[rsi]), m => X87Operand.FromDouble((ulong)m), OperandKind.Double),
+        Load("FILD m16", c => c.fild(__word_ptr[rsi]), m => X87Operand.FromInteger((short)m)),
+        Load("FILD m32", c => c.fild(__dword_ptr[rsi]), m => X87Operand.FromInteger((int)m)),
+        Load("FILD m64", c => c.fild(__qword_ptr[rsi]), m => X87Operand.FromInteger((long)m)),
+        Load("FBLD", c => c.fbld(__tbyte_ptr[rsi]),
+            m => X87Operand.FromPackedDecimal((ulong)m, (ushort)(m >> 64)), OperandKind.Decimal),
+        new("FLD m80fp", c => c.fld(__tbyte_ptr[rsi]),
+            (ref s, ref m) => X87.Load(ref s, new Float80((ulong)m, (ushort)(m >> 64)))),
+        Store("FST m32fp", c => c.fst(__dword_ptr[rsi]), 32, (ref s) => X87.StoreSingle(ref s, pops: false)),
+        Store("FSTP m32fp", c => c.fstp(__dword_ptr[rsi]), 32, (ref s) => X87.StoreSingle(ref s, pops: true)),
+        Store("FST m64fp", c => c.fst(__qword_ptr[rsi]), 64, (ref s) => X87.StoreDouble(ref s, pops: false)),
+        Store("FSTP m64fp", c => c.fstp(__qword_ptr[rsi]), 64, (ref s) => X87.StoreDouble(ref s, pops: true)),
+        Store("FSTP m80fp", c => c.fstp(__tbyte_ptr[rsi]), 80,
+            (ref s) => X87.StoreExtended(ref s) is { } value ? X87Bits(value) : null),
+        Store("FBSTP", c => c.fbstp(__tbyte_ptr[rsi]), 80,
+            (ref s) => X87.StorePackedDecimal(ref s) is { } value ? new UInt128(value.High, value.Low) : null),
         .. IntegerStores(),
     ];
 
     static IEnumerable<Form> IntegerStores()
     {
-        yield return Store("FIST m16", c => c.fist(__word_ptr[rsi]), 16, truncates: false, pops: false);
-        yield return Store("FIST m32", c => c.fist(__dword_ptr[rsi]), 32, truncates: false, pops: false);
-        yield return Store("FISTP m16", c => c.fistp(__word_ptr[rsi]), 16, truncates: false, pops: true);
-        yield return Store("FISTP m32", c => c.fistp(__dword_ptr[rsi]), 32, truncates: false, pops: true);
-        yield return Store("FISTP m64", c => c.fistp(__qword_ptr[rsi]), 64, truncates: false, pops: true);
-        yield return Store("FISTTP m16", c => c.fisttp(__word_ptr[rsi]), 16, truncates: true, pops: true);
-        yield return Store("FISTTP m32", c => c.fisttp(__dword_ptr[rsi]), 32, truncates: true, pops: true);
-        yield return Store("FISTTP m64", c => c.fisttp(__qword_ptr[rsi]), 64, truncates: true, pops: true);
+        yield return Integer("FIST m16", c => c.fist(__word_ptr[rsi]), 16, truncates: false, pops: false);
+        yield return Integer("FIST m32", c => c.fist(__dword_ptr[rsi]), 32, truncates: false, pops: false);
+        yield return Integer("FISTP m16", c => c.fistp(__word_ptr[rsi]), 16, truncates: false, pops: true);
+        yield return Integer("FISTP m32", c => c.fistp(__dword_ptr[rsi]), 32, truncates: false, pops: true);
+        yield return Integer("FISTP m64", c => c.fistp(__qword_ptr[rsi]), 64, truncates: false, pops: true);
+        yield return Integer("FISTTP m16", c => c.fisttp(__word_ptr[rsi]), 16, truncates: true, pops: true);
+        yield return Integer("FISTTP m32", c => c.fisttp(__dword_ptr[rsi]), 32, truncates: true, pops: true);
+        yield return Integer("FISTTP m64", c => c.fisttp(__qword_ptr[rsi]), 64, truncates: true, pops: true);
 
-        static Form Store(string name, Action<Assembler> native, int bits, bool truncates, bool pops) => new(
-            name, native, (ref s, ref m) => Write(ref m, bits, (UInt128?)(ulong?)X87.StoreInteger(ref s, bits, truncates, pops)));
+        static Form Integer(string name, Action<Assembler> native, int bits, bool truncates, bool pops) =>
+            Store(name, native, bits, (ref s) => (ulong?)X87.StoreInteger(ref s, bits, truncates, pops));
     }
 
     static IEnumerable<Form> Moves()
@@ -61,16 +62,21 @@ public sealed partial class X87Tests
         {
             yield return new($"FLD ST({i})", Bytes(0xD9, 0xC0 + i), (ref s, ref _) => X87.LoadRegister(ref s, i));
             yield return new($"FXCH ST({i})", Bytes(0xD9, 0xC8 + i), (ref s, ref _) => X87.Exchange(ref s, i));
-            yield return new($"FST ST({i})", Bytes(0xDD, 0xD0 + i), (ref s, ref _) => X87.StoreRegister(ref s, i, pops: false));
-            yield return new($"FSTP ST({i})", Bytes(0xDD, 0xD8 + i), (ref s, ref _) => X87.StoreRegister(ref s, i, pops: true));
-            yield return new($"FFREE ST({i})", Bytes(0xDD, 0xC0 + i), (ref s, ref _) => X87.Free(ref s, i, pops: false));
-            yield return new($"FFREEP ST({i})", Bytes(0xDF, 0xC0 + i), (ref s, ref _) => X87.Free(ref s, i, pops: true));
+            yield return new($"FST ST({i})", Bytes(0xDD, 0xD0 + i),
+                (ref s, ref _) => X87.StoreRegister(ref s, i, pops: false));
+            yield return new($"FSTP ST({i})", Bytes(0xDD, 0xD8 + i),
+                (ref s, ref _) => X87.StoreRegister(ref s, i, pops: true));
+            yield return new($"FFREE ST({i})", Bytes(0xDD, 0xC0 + i),
+                (ref s, ref _) => X87.Free(ref s, i, pops: false));
+            yield return new($"FFREEP ST({i})", Bytes(0xDF, 0xC0 + i),
+                (ref s, ref _) => X87.Free(ref s, i, pops: true));
             // The carry flag comes from the operand's lowest bit: BT, then FCMOVB.
             yield return new($"FCMOVB ST({i})", c => { c.bt(__dword_ptr[rsi], 0); c.db(0xDA, (byte)(0xC0 + i)); },
                 (ref s, ref m) => X87.Move(ref s, i, holds: (m & 1) != 0));
         }
         foreach (var constant in Enum.GetValues<X87Constant>())
-            yield return new($"FLD {constant}", Bytes(0xD9, 0xE8 + (int)constant), (ref s, ref _) => X87.LoadConstant(ref s, constant));
+            yield return new($"FLD {constant}", Bytes(0xD9, 0xE8 + (int)constant),
+                (ref s, ref _) => X87.LoadConstant(ref s, constant));
     }
 
     static IEnumerable<Form> Arithmetic()
@@ -143,7 +149,8 @@ public sealed partial class X87Tests
         static Form ToFlags(string name, int i, int first, int second, bool isQuiet, bool pops) => new(
             name,
             c => { c.mov(ah, 0x14); c.sahf(); c.db((byte)first, (byte)second); c.lahf(); c.mov(__byte_ptr[rsi], ah); },
-            (ref s, ref m) => Write(ref m, 8, (UInt128)((uint)X87.CompareToFlags(ref s, i, isQuiet, pops) | 2)), Undefined: ConditionC1);
+            (ref s, ref m) => Write(ref m, 8, (uint)X87.CompareToFlags(ref s, i, isQuiet, pops) | 2),
+            Undefined: ConditionC1);
     }
 
     static IEnumerable<Form> Control() =>
@@ -163,6 +170,15 @@ public sealed partial class X87Tests
         }),
         new("EMMS", c => c.emms(), (ref s, ref _) => X87.LeaveMmx(ref s)),
     ];
+
+    delegate UInt128? Value(ref X87State state);
+
+    static Form Load(
+        string name, Action<Assembler> native, Func<UInt128, X87Operand> read, OperandKind kind = OperandKind.Any) =>
+        new(name, native, (ref s, ref m) => X87.Load(ref s, read(m)), kind);
+
+    static Form Store(string name, Action<Assembler> native, int bits, Value value) =>
+        new(name, native, (ref s, ref m) => Write(ref m, bits, value(ref s)));
 
     static Action<Assembler> Bytes(int first, int second) => c => c.db((byte)first, (byte)second);
 

@@ -6,10 +6,12 @@ using static Iced.Intel.AssemblerRegisters;
 
 namespace VmLab.X86.Tests.Floating;
 
-/// <summary>The x87's instructions against the host's processor: from a random state to the whole state after, and memory.</summary>
+/// <summary>
+/// The x87's instructions against the host's processor: from a random state to the whole state after, and memory.
+/// </summary>
 public sealed partial class X87Tests
 {
-    const int QuickStates = 5_000, SlowStates = 1_000_000;
+    const int QuickStates = 3_000, SlowStates = 1_000_000;
 
     public delegate void Execute(ref X87State state, ref UInt128 operand);
 

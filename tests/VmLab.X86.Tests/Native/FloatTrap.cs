@@ -3,10 +3,12 @@ using static Iced.Intel.AssemblerRegisters;
 
 namespace VmLab.X86.Tests.Native;
 
-/// <summary>While it lives, an unmasked SSE exception in an oracle's code ends at the code's recovery address.</summary>
+/// <summary>
+/// While it lives, an unmasked SSE exception in an oracle's code ends at the code's recovery address.
+/// </summary>
 /// <remarks>
-/// The handler is machine code: it takes the oracle's call from the saved RDI, stores MXCSR there, masks everything again and
-/// moves RIP. Offsets are those of ucontext_t and of the FXSAVE area that it points to, on x86-64 Linux.
+/// The handler is machine code: it takes the oracle's call from the saved RDI, stores MXCSR there, masks everything
+/// again and moves RIP. Offsets are those of ucontext_t and of the FXSAVE area that it points to, on x86-64 Linux.
 /// </remarks>
 public sealed unsafe class FloatTrap : IDisposable
 {

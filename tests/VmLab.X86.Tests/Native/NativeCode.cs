@@ -4,7 +4,10 @@ using Iced.Intel;
 namespace VmLab.X86.Tests.Native;
 
 /// <summary>Machine code of this host's processor, in pages that can be executed and not written.</summary>
-/// <remarks>For x86-64 hosts of the System V kind: the code is called with its argument in RDI and must keep RBX, RBP and R12 to R15.</remarks>
+/// <remarks>
+/// For x86-64 hosts of the System V kind: the code is called with its argument in RDI and must keep RBX, RBP and R12 to
+/// R15.
+/// </remarks>
 public sealed unsafe class NativeCode : IDisposable
 {
     const int Read = 1, Write = 2, Execute = 4, Private = 2, Anonymous = 0x20;
@@ -27,7 +30,8 @@ public sealed unsafe class NativeCode : IDisposable
     /// <summary>Assembles the code; it must end in a return.</summary>
     public NativeCode(Action<Assembler> write) : this(Assemble(write)) { }
 
-    public static bool IsSupported => OperatingSystem.IsLinux() && RuntimeInformation.ProcessArchitecture == Architecture.X64;
+    public static bool IsSupported =>
+        OperatingSystem.IsLinux() && RuntimeInformation.ProcessArchitecture == Architecture.X64;
 
     /// <summary>Where the code begins.</summary>
     public nint Address => _page;

@@ -10,7 +10,8 @@ public sealed class ScalarOracle : IDisposable
     readonly NativeCode _code;
 
     /// <param name="instruction">
-    /// Writes the instruction: XMM0 holds the first operand, XMM1 the second, RSI is the first as an integer; the result is in XMM0 or RAX.
+    /// Writes the instruction: XMM0 holds the first operand, XMM1 the second, RSI is the first as an integer; the
+    /// result is in XMM0 or RAX.
     /// </param>
     /// <param name="isInteger">The result is in RAX.</param>
     public ScalarOracle(Action<Assembler> instruction, bool isInteger = false) => _code = new NativeCode(code =>

@@ -14,7 +14,9 @@ public sealed class X87Oracle : IDisposable
 
     readonly NativeCode _code;
 
-    /// <param name="instruction">Writes the instruction: RSI points to 16 bytes of memory operand; AX may be given a result.</param>
+    /// <param name="instruction">
+    /// Writes the instruction: RSI points to 16 bytes of memory operand; AX may be given a result.
+    /// </param>
     public X87Oracle(Action<Assembler> instruction) => _code = new NativeCode(code =>
     {
         code.lea(rsi, __qword_ptr[rdi + OperandOffset]);
@@ -26,7 +28,9 @@ public sealed class X87Oracle : IDisposable
         code.ret();
     });
 
-    /// <summary>Runs it once. The state must have no exception pending; one that the instruction leaves pending is harmless.</summary>
+    /// <summary>
+    /// Runs it once. The state must have no exception pending; one that the instruction leaves pending is harmless.
+    /// </summary>
     /// <param name="image">As FNSAVE writes it in 64-bit mode: the state before, then after.</param>
     /// <param name="operand">The memory operand, before and after.</param>
     /// <returns>RAX.</returns>

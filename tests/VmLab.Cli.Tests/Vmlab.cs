@@ -1,0 +1,62 @@
+using System.Diagnostics;
+
+namespace VmLab.Cli.Tests;
+
+/// <summary>The tool, run as its users run it: a process with arguments, output and an exit code.</summary>
+static class Vmlab
+{
+    static readonly TimeSpan s_patience = TimeSpan.FromMinutes(10);
+
+    public static string Root { get; } = FindRoot();
+
+    public static Ending Run(params IEnumerable<string> arguments) => RunWith("", arguments);
+
+    public static Ending RunWith(string input, params IEnumerable<string> arguments)
+    {
+        using Process process = Start(arguments);
+        process.StandardInput.Write(input);
+        process.StandardInput.Close();
+        return End(process);
+    }
+
+    /// <summary>Starts the tool, waits for a line of its output, and sends it a signal.</summary>
+    public static Ending Signal(string signal, string afterLine, params IEnumerable<string> arguments)
+    {
+        using Process process = Start(arguments);
+        string seen = "";
+        while (process.StandardOutput.ReadLine() is { } line && line != afterLine) seen += line + "\n";
+        using (Process kill = Process.Start("kill", [signal, $"{process.Id}"])) kill.WaitForExit();
+        Ending ending = End(process);
+        return ending with { Output = seen + ending.Output };
+    }
+
+    static Process Start(IEnumerable<string> arguments)
+    {
+        string tool = Path.Combine(AppContext.BaseDirectory, "VmLab.Cli.dll");
+        return Process.Start(new ProcessStartInfo("dotnet", [tool, .. arguments])
+        {
+            WorkingDirectory = Root, UseShellExecute = false,
+            RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true,
+        })!;
+    }
+
+    static Ending End(Process process)
+    {
+        Task<string> output = process.StandardOutput.ReadToEndAsync(), error = process.StandardError.ReadToEndAsync();
+        if (!process.WaitForExit(s_patience))
+        {
+            process.Kill(entireProcessTree: true);
+            throw new TimeoutException($"The tool did not end within {s_patience}.");
+        }
+        return new Ending(process.ExitCode, output.Result, error.Result);
+    }
+
+    static string FindRoot()
+    {
+        string? folder = AppContext.BaseDirectory;
+        while (folder is not null && !File.Exists(Path.Combine(folder, "Lab.sln"))) folder = Path.GetDirectoryName(folder);
+        return folder ?? throw new DirectoryNotFoundException("There is no Lab.sln above the tests.");
+    }
+}
+
+sealed record Ending(int Code, string Output, string Error);
