@@ -113,6 +113,7 @@ sealed unsafe class BlockBuilder : IDisposable
         if (handler == null) handler = VectorTable.Find(form);
         if (handler == null) handler = SystemTable.Find(form);
         if (handler == null) handler = X87Table.Find(form);
+        if (handler == null) handler = LegacyTable.Find(form);
         return handler;
     }
 

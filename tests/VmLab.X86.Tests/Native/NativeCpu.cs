@@ -25,16 +25,22 @@ public sealed unsafe class NativeCpu : IDisposable
     const int ArenaLength = 0x10_0000;
     const int Read = 1, Write = 2, Execute = 4, Private = 2, Fixed = 0x10_0000, Anonymous = 0x20;
 
-    readonly ulong _epilogue;
+    const ushort Code64 = 0x33, Code32 = 0x23, FlatData = 0x2B;   // Linux' selectors
 
-    public NativeCpu()
+    readonly ulong _epilogue;
+    readonly bool _isNarrow;
+
+    /// <param name="isNarrow">32-bit code: the processor's compatibility mode.</param>
+    public NativeCpu(bool isNarrow = false)
     {
+        _isNarrow = isNarrow;
         NativeCode.SkipElsewhere();
         nint at = Map((nint)Arena, ArenaLength, Read | Write | Execute, Private | Fixed | Anonymous, -1, 0);
         if (at != (nint)Arena) throw new InvalidOperationException($"mmap at 0x{Arena:X} failed: errno {Marshal.GetLastPInvokeError()}.");
-        var (bytes, epilogue) = WriteStub();
+        var (bytes, epilogue) = WriteStub(isNarrow);
         _epilogue = epilogue;
         bytes.CopyTo(Bytes(Entry, bytes.Length));
+        if (isNarrow) _epilogue = WriteWayBack(epilogue);
         for (int i = 0; i < MaxPads; i++) WritePad(i);
     }
 
@@ -58,7 +64,8 @@ public sealed unsafe class NativeCpu : IDisposable
         WriteJump(behind, _epilogue);
         ulong* context = (ulong*)Context;
         context[2] = 0;
-        context[3] = address;
+        context[3] = address | (ulong)Code32 << 32;
+        if (!_isNarrow) context[3] = address;
         // SAFETY: the stub keeps what the calling convention says; the instruction was chosen so that it does not
         // fault.
         ((delegate* unmanaged<void>)Entry)();
@@ -71,9 +78,9 @@ public sealed unsafe class NativeCpu : IDisposable
 
     void WritePad(int index)
     {
-        Span<byte> store = [0xC7, 0x04, 0x25, 0, 0, 0, 0, 0, 0, 0, 0];   // mov dword [Context + 16], index + 1
-        BitConverter.TryWriteBytes(store[3..], (uint)Context + 16);
-        BitConverter.TryWriteBytes(store[7..], index + 1);
+        Span<byte> store = _isNarrow ? [0xC7, 0x05, 0, 0, 0, 0, 0, 0, 0, 0] : [0xC7, 0x04, 0x25, 0, 0, 0, 0, 0, 0, 0, 0];   // mov dword [Context + 16], index + 1
+        BitConverter.TryWriteBytes(store[^8..], (uint)Context + 16);
+        BitConverter.TryWriteBytes(store[^4..], index + 1);
         store.CopyTo(Bytes(PadOf(index), store.Length));
         WriteJump(PadOf(index) + (ulong)store.Length, _epilogue);
     }
@@ -85,7 +92,18 @@ public sealed unsafe class NativeCpu : IDisposable
         BitConverter.TryWriteBytes(jump[1..], (int)(target - address - 5));
     }
 
-    static (byte[] Bytes, ulong Epilogue) WriteStub()
+    /// <summary>A far jump of 32-bit code to the epilogue.</summary>
+    static ulong WriteWayBack(ulong epilogue)
+    {
+        const ulong Address = Entry + 0x800;
+        Span<byte> jump = [0xEA, 0, 0, 0, 0, 0, 0];
+        BitConverter.TryWriteBytes(jump[1..], (uint)epilogue);
+        BitConverter.TryWriteBytes(jump[5..], Code64);
+        jump.CopyTo(Bytes(Address, jump.Length));
+        return Address;
+    }
+
+    static (byte[] Bytes, ulong Epilogue) WriteStub(bool isNarrow)
     {
         AssemblerRegister64[] registers = [rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15];
         AssemblerRegister64[] saved = [rbx, rbp, r12, r13, r14, r15];
@@ -94,16 +112,23 @@ public sealed unsafe class NativeCpu : IDisposable
         Label epilogue = code.CreateLabel("epilogue");
         foreach (AssemblerRegister64 register in saved) code.push(register);
         code.mov(__qword_ptr[(long)Context], rsp);
+        code.mov(eax, isNarrow ? FlatData : 0);
+        code.mov(ds, eax);
+        code.mov(es, eax);
         code.push(__qword_ptr[(long)Context + 8]);
         code.popfq();
         for (int i = 15; i >= 0; i--) code.mov(registers[i], __qword_ptr[Values + 8 * i]);
-        code.jmp(__qword_ptr[(long)Context + 24]);
+        if (isNarrow) code.jmp(__fword_ptr[(long)Context + 24]);
+        else code.jmp(__qword_ptr[(long)Context + 24]);
         code.Label(ref epilogue);
         for (int i = 0; i < 16; i++) code.mov(__qword_ptr[Values + 8 * i], registers[i]);
         code.mov(rsp, __qword_ptr[(long)Context]);
         code.pushfq();
         code.pop(__qword_ptr[(long)Context + 8]);
         code.cld();
+        code.xor(eax, eax);
+        code.mov(ds, eax);
+        code.mov(es, eax);
         foreach (AssemblerRegister64 register in saved.Reverse()) code.pop(register);
         code.ret();
         using var bytes = new MemoryStream();

@@ -6,7 +6,8 @@ namespace VmLab.X86.Tests.Oracle;
 
 /// <summary>Draws instructions of an encoding, with operands, registers and flags that do not fault.</summary>
 /// <param name="memory">Reads a word of the memory that the instruction will find.</param>
-sealed class CaseGenerator(Random random, Func<ulong, ulong> memory)
+/// <param name="isNarrow">32-bit code.</param>
+sealed class CaseGenerator(Random random, Func<ulong, ulong> memory, bool isNarrow = false)
 {
     const ulong NearPads = NativeCpu.CodePages + 0x7A0;   // a short branch reaches the first pads from here
     const int ReachablePads = 2;
@@ -18,7 +19,7 @@ sealed class CaseGenerator(Random random, Func<ulong, ulong> memory)
         long.MaxValue, 1UL << 63, ulong.MaxValue, ulong.MaxValue - 1, 0xFFFF_FFFF_FFFF_FF80, 0xFFFF_FFFF_FFFF_8000, 0xFFFF_FFFF_8000_0000,
     ];
 
-    readonly CaseOperands _operands = new(random);
+    readonly CaseOperands _operands = new(random, isNarrow);
 
     /// <summary>Draws until a case holds.</summary>
     public OracleCase Next(Code code)
@@ -40,22 +41,29 @@ sealed class CaseGenerator(Random random, Func<ulong, ulong> memory)
         if (instruction.Op0Kind == OpKind.Memory && form.CanUseLockPrefix && random.Next(4) == 0) instruction.HasLockPrefix = true;
 
         var stores = new List<(ulong, ulong)>();
+        if (isNarrow)
+            for (int i = 0; i < 16; i++) gpr[i] = i < 8 ? (uint)gpr[i] : 0;
         if (!TryAdjust(ref instruction, gpr, stores)) return null;
+        if (isNarrow)
+            for (int i = 0; i < 8; i++) gpr[i] = (uint)gpr[i];
         bool isBranch = instruction.FlowControl != FlowControl.Next;
         ulong address = isBranch || random.Next(2) == 0
             ? NearPads
             : NativeCpu.CodePages + 0x1000 - (ulong)random.Next(1, 12);   // perhaps across the page boundary
-        if (Encode(instruction, address) is not { } bytes) return null;
-        var decoder = Decoder.Create(64, bytes, address);
+        int bitness = isNarrow ? 32 : 64;
+        if (Encode(instruction, address, bitness) is not { } bytes) return null;
+        var decoder = Decoder.Create(bitness, bytes, address);
         Instruction decoded = decoder.Decode();
         if (decoded.Code != instruction.Code) return null;   // another encoding of the same bytes
-        return new OracleCase(decoded, bytes, address, gpr, Bits() & Writable | Always, stores);
+        ulong flags = Bits() & Writable | Always;
+        if (code.Mnemonic() == Mnemonic.Into) flags &= ~Rflags.Overflow;   // else it traps
+        return new OracleCase(decoded, bytes, address, gpr, flags, stores);
     }
 
-    static byte[]? Encode(in Instruction instruction, ulong address)
+    static byte[]? Encode(in Instruction instruction, ulong address, int bitness)
     {
         var writer = new ByteWriter();
-        var encoder = Encoder.Create(64, writer);
+        var encoder = Encoder.Create(bitness, writer);
         return encoder.TryEncode(instruction, address, out _, out string? error) && error is null ? [.. writer.Bytes] : null;
     }
 
@@ -80,7 +88,11 @@ sealed class CaseGenerator(Random random, Func<ulong, ulong> memory)
                 (gpr[Gpr.Rax], gpr[Gpr.Rdx]) = (memory(address), memory(address + (ulong)width));
                 return true;
             case Mnemonic.Leave or Mnemonic.Enter: gpr[Gpr.Rbp] = NativeCpu.StackPointer + (ulong)random.Next(64); return true;
-            case Mnemonic.Popf or Mnemonic.Popfq:
+            case Mnemonic.Aam: return instruction.Immediate8 != 0;
+            case Mnemonic.Bound:
+                stores.Add((EffectiveAddress(instruction, gpr), instruction.Op0Register.GetSize() == 2 ? 0x7FFF_8000UL : 0x7FFF_FFFF_8000_0000));
+                return true;
+            case Mnemonic.Popf or Mnemonic.Popfd or Mnemonic.Popfq:
                 stores.Add((gpr[Gpr.Rsp], Bits() & (Writable | Rflags.Identification) | Always));
                 return true;
             case Mnemonic.Ret: stores.Add((gpr[Gpr.Rsp], Pad())); return true;
@@ -153,7 +165,7 @@ sealed class CaseGenerator(Random random, Func<ulong, ulong> memory)
     }
 
     static ulong EffectiveAddress(in Instruction instruction, ulong[] gpr) =>
-        instruction.GetVirtualAddress(0, 0, (register, _, _) => register.IsSegmentRegister()
+        instruction.GetVirtualAddress(instruction.Op0Kind == OpKind.Memory ? 0 : 1, 0, (register, _, _) => register.IsSegmentRegister()
             ? 0
             : gpr[register.GetNumber()] & (register.GetSize() == 4 ? uint.MaxValue : ulong.MaxValue));
 

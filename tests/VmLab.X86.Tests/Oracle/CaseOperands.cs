@@ -5,9 +5,11 @@ using Reg = Iced.Intel.Register;
 namespace VmLab.X86.Tests.Oracle;
 
 /// <summary>Draws operands of every kind; memory operands lie in the data pages or about the stack pointer.</summary>
-sealed class CaseOperands(Random random)
+sealed class CaseOperands(Random random, bool isNarrowMode)
 {
     const int Rsp = 4, NearPadCount = 2;
+
+    int Registers => isNarrowMode ? 8 : 16;
 
     /// <returns><see langword="false"/> when the draw does not hold.</returns>
     public bool TrySet(ref Instruction i, int operand, OpCodeOperandKind kind, ulong[] gpr)
@@ -35,6 +37,10 @@ sealed class CaseOperands(Random random)
             case OpCodeOperandKind.br64_1 or OpCodeOperandKind.br64_4:
                 i.SetOpKind(operand, OpKind.NearBranch64);
                 i.NearBranch64 = NativeCpu.PadOf(random.Next(NearPadCount));
+                return true;
+            case OpCodeOperandKind.br32_1 or OpCodeOperandKind.br32_4:
+                i.SetOpKind(operand, OpKind.NearBranch32);
+                i.NearBranch32 = (uint)NativeCpu.PadOf(random.Next(NearPadCount));
                 return true;
             case OpCodeOperandKind.seg_rSI: return SetString(ref i, operand, OpKind.MemorySegRSI, OpKind.MemorySegESI);
             case OpCodeOperandKind.es_rDI: return SetString(ref i, operand, OpKind.MemoryESRDI, OpKind.MemoryESEDI);
@@ -82,11 +88,12 @@ sealed class CaseOperands(Random random)
 
     bool SetRegister(ref Instruction i, int operand, int bytes)
     {
-        int number = random.Next(16);
+        int number = random.Next(Registers);
         if (number == Rsp && bytes >= 4) number++;   // the host's stack stays where it is
         return Set(ref i, operand, bytes switch
         {
             1 when random.Next(5) == 0 => Reg.AH + random.Next(4),
+            1 when isNarrowMode => Reg.AL + number,
             1 => number < 4 ? Reg.AL + number : Reg.SPL + (number - 4),
             2 => Reg.AX + number,
             4 => Reg.EAX + number,
@@ -105,14 +112,14 @@ sealed class CaseOperands(Random random)
     {
         bool followsNarrow = operand == 1 && i.Op0Kind is OpKind.MemoryESEDI or OpKind.MemorySegESI;
         bool followsWide = operand == 1 && i.Op0Kind is OpKind.MemoryESRDI or OpKind.MemorySegRSI;
-        bool isNarrow = followsNarrow || !followsWide && random.Next(4) == 0;
+        bool isNarrow = isNarrowMode || followsNarrow || !followsWide && random.Next(4) == 0;
         i.SetOpKind(operand, isNarrow ? narrow : wide);
         return true;
     }
 
     bool SetTable(ref Instruction i, int operand, ulong[] gpr)
     {
-        bool isNarrow = random.Next(4) == 0;
+        bool isNarrow = isNarrowMode || random.Next(4) == 0;
         i.SetOpKind(operand, OpKind.Memory);
         (i.MemoryBase, i.MemoryIndex, i.MemoryIndexScale) = (isNarrow ? Reg.EBX : Reg.RBX, Reg.AL, 1);
         gpr[Gpr.Rbx] = NativeCpu.DataPages + (ulong)random.Next(0x2000) | (isNarrow ? (ulong)random.NextInt64() << 32 : 0);
@@ -123,20 +130,20 @@ sealed class CaseOperands(Random random)
     {
         i.SetOpKind(operand, OpKind.Memory);
         i.MemoryDisplacement64 = Target();
-        i.MemoryDisplSize = random.Next(4) == 0 ? 4 : 8;
+        i.MemoryDisplSize = isNarrowMode || random.Next(4) == 0 ? 4 : 8;
         return true;
     }
 
     bool TrySetMemory(ref Instruction i, int operand, ulong[] gpr)
     {
         i.SetOpKind(operand, OpKind.Memory);
-        if (random.Next(8) == 0) i.SegmentPrefix = random.Next(4) switch { 0 => Reg.DS, 1 => Reg.ES, 2 => Reg.SS, _ => Reg.CS };
+        if (random.Next(8) == 0) i.SegmentPrefix = random.Next(4) switch { 0 => Reg.DS, 1 => Reg.ES, 2 => Reg.SS, _ => isNarrowMode ? Reg.SS : Reg.CS };
         ulong target = Target();
         if (i.Mnemonic == Mnemonic.Cmpxchg16b) target &= ~15UL;
-        bool isNarrow = random.Next(6) == 0;
+        bool isNarrow = isNarrowMode || random.Next(6) == 0;
         int shape = random.Next(8);
-        if (shape == 0) return SetInstructionRelative(ref i, target, isNarrow);
-        if (shape == 1) return SetDisplacement(ref i, target, isNarrow);
+        if (shape == 0 && !isNarrowMode) return SetInstructionRelative(ref i, target, isNarrow);
+        if (shape <= 1) return SetDisplacement(ref i, target, isNarrow);
         if (shape == 2) return SetStack(ref i, isNarrow, gpr);
         return SetBaseIndex(ref i, target, isNarrow, hasIndex: shape > 4, gpr);
     }
@@ -161,7 +168,7 @@ sealed class CaseOperands(Random random)
         (i.MemoryBase, i.MemoryDisplacement64, i.MemoryDisplSize) = (isNarrow ? Reg.ESP : Reg.RSP, (ulong)random.Next(-64, 64), 1);
         if (i.Mnemonic == Mnemonic.Cmpxchg16b) i.MemoryDisplacement64 = (0UL - gpr[Gpr.Rsp]) & 15;
         if (random.Next(2) == 0) return true;
-        int index = random.Next(16);
+        int index = random.Next(Registers);
         if (index == Rsp) return false;
         (i.MemoryIndex, i.MemoryIndexScale) = ((isNarrow ? Reg.EAX : Reg.RAX) + index, 1);
         gpr[index] = (ulong)random.Next(4) << 4 | (isNarrow ? (ulong)random.NextInt64() << 32 : 0);
@@ -171,7 +178,7 @@ sealed class CaseOperands(Random random)
     bool SetBaseIndex(ref Instruction i, ulong target, bool isNarrow, bool hasIndex, ulong[] gpr)
     {
         Reg first = isNarrow ? Reg.EAX : Reg.RAX;
-        int number = random.Next(16), index = random.Next(16), scale = 1 << random.Next(4);
+        int number = random.Next(Registers), index = random.Next(Registers), scale = 1 << random.Next(4);
         bool hasBase = !hasIndex || random.Next(4) != 0;
         if (hasBase && number == Rsp || hasIndex && index == Rsp) return false;
         ulong displacement = random.Next(3) switch { 0 => 0, 1 => (ulong)(sbyte)random.Next(), _ => (ulong)random.Next(int.MinValue, int.MaxValue) };

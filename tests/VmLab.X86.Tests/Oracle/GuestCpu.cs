@@ -12,10 +12,13 @@ sealed unsafe class GuestCpu : IDisposable
     const ulong PhysicalCode = 0x40_0000, PhysicalStack = 0x41_0000, PhysicalData = 0x42_0000, StackBase = NativeCpu.StackPointer - 0x1000;
 
     readonly VcpuFixture _fixture = new();
+    readonly bool _isNarrow;
 
-    public GuestCpu()
+    /// <param name="isNarrow">32-bit code: compatibility mode.</param>
+    public GuestCpu(bool isNarrow)
     {
-        _fixture.EnterUser();
+        _isNarrow = isNarrow;
+        Enter();
         const ulong Bits = VcpuFixture.Present | VcpuFixture.Writable | VcpuFixture.User;
         for (ulong page = 0; page < 2; page++) _fixture.Map(NativeCpu.CodePages + (page << 12), PhysicalCode + (page << 12), Bits);
         for (ulong page = 0; page < 2; page++) _fixture.Map(StackBase + (page << 12), PhysicalStack + (page << 12), Bits);
@@ -46,8 +49,16 @@ sealed unsafe class GuestCpu : IDisposable
             if (s->Cpl != 3) Trouble = $"faulted with vector {_fixture.HaltedVectorAtEntry}, CR2 0x{s->Cr2:X}";
             counts -= slice;
         }
-        if (s->Cpl != 3) _fixture.EnterUser();
+        if (s->Cpl != 3) Enter();
         s->IsHalted = 0;
+    }
+
+    void Enter()
+    {
+        _fixture.EnterUser();
+        if (!_isNarrow) return;
+        (State->SegmentSelectors[Segment.Cs], State->SegmentRights[Segment.Cs]) = (VcpuFixture.UserCode32, 0xC0FB);
+        _fixture.Cpu.Refresh();
     }
 
     /// <summary>Whether the data pages and the stack hold these bytes.</summary>

@@ -2,9 +2,7 @@ using Iced.Intel;
 
 namespace VmLab.X86.Tests.Oracle;
 
-/// <summary>
-/// The encodings of 64-bit mode that a user program may run without the host and the guest having to differ.
-/// </summary>
+/// <summary>The encodings that a user program may run without the host and the guest having to differ.</summary>
 static class IntegerForms
 {
     static readonly CpuidFeature[] s_features =
@@ -22,18 +20,20 @@ static class IntegerForms
         Mnemonic.Syscall, Mnemonic.Sysret, Mnemonic.Sysretq, Mnemonic.Sysenter, Mnemonic.Sysexit, Mnemonic.Sysexitq, Mnemonic.Retf,
         Mnemonic.Lar, Mnemonic.Lsl, Mnemonic.Verr, Mnemonic.Verw, Mnemonic.Smsw, Mnemonic.Lmsw, Mnemonic.Sldt, Mnemonic.Lldt, Mnemonic.Str,
         Mnemonic.Ltr, Mnemonic.Sgdt, Mnemonic.Sidt, Mnemonic.Lgdt, Mnemonic.Lidt, Mnemonic.Invlpg, Mnemonic.Invd, Mnemonic.Wbinvd, Mnemonic.Clts,
-        Mnemonic.Swapgs, Mnemonic.Lfs, Mnemonic.Lgs, Mnemonic.Lss, Mnemonic.Ud0, Mnemonic.Ud1, Mnemonic.Ud2, Mnemonic.Cpuid, Mnemonic.Rdtsc,
+        Mnemonic.Swapgs, Mnemonic.Lds, Mnemonic.Les, Mnemonic.Lfs, Mnemonic.Lgs, Mnemonic.Lss, Mnemonic.Ud0, Mnemonic.Ud1, Mnemonic.Ud2, Mnemonic.Cpuid, Mnemonic.Rdtsc,
         Mnemonic.Rdmsr, Mnemonic.Wrmsr, Mnemonic.Rsm, Mnemonic.Rdpmc, Mnemonic.Clflush, Mnemonic.Ldmxcsr, Mnemonic.Stmxcsr,
-        Mnemonic.Umov, Mnemonic.Ibts, Mnemonic.Xbts, Mnemonic.Loadall, Mnemonic.Wait, Mnemonic.Monitor, Mnemonic.Mwait, Mnemonic.Into, Mnemonic.Bound,
+        Mnemonic.Umov, Mnemonic.Ibts, Mnemonic.Xbts, Mnemonic.Loadall, Mnemonic.Wait, Mnemonic.Monitor, Mnemonic.Mwait,
         Mnemonic.Prefetchwt1,
     ];
 
-    public static IEnumerable<IGrouping<Mnemonic, Code>> ByMnemonic => Enum.GetValues<Code>().Where(IsTested).GroupBy(code => code.Mnemonic());
+    /// <param name="isNarrow">Those of 32-bit code, not of 64-bit mode.</param>
+    public static IEnumerable<IGrouping<Mnemonic, Code>> Of(bool isNarrow) =>
+        Enum.GetValues<Code>().Where(code => IsTested(code, isNarrow)).GroupBy(code => code.Mnemonic());
 
-    static bool IsTested(Code code)
+    static bool IsTested(Code code, bool isNarrow)
     {
         OpCodeInfo form = code.ToOpCode();
-        if (!form.IsInstruction || !form.Mode64 || form.Encoding != EncodingKind.Legacy || form.MustBeCpl0) return false;
+        if (!form.IsInstruction || !(isNarrow ? form.Mode32 : form.Mode64) || form.Encoding != EncodingKind.Legacy || form.MustBeCpl0) return false;
         if (code.ToString().EndsWith("_0F0D", StringComparison.Ordinal)) return false;   // AMD's prefetches: no operand may be a register
         if (s_excluded.Contains(code.Mnemonic()) || !code.CpuidFeatures().All(s_features.Contains)) return false;
         return Operands(form).All(IsGeneral) && !IsNarrowBranch(code) && !code.IsCallFarIndirect() && !code.IsJmpFarIndirect();
@@ -48,7 +48,7 @@ static class IntegerForms
         >= OpCodeOperandKind.r8_reg and <= OpCodeOperandKind.r64_opcode => kind != OpCodeOperandKind.r32_vvvv,
         >= OpCodeOperandKind.al and <= OpCodeOperandKind.rax => true,
         >= OpCodeOperandKind.imm8 and <= OpCodeOperandKind.seg_rBX_al => true,
-        OpCodeOperandKind.br64_1 or OpCodeOperandKind.br64_4 => true,
+        OpCodeOperandKind.br64_1 or OpCodeOperandKind.br64_4 or OpCodeOperandKind.br32_1 or OpCodeOperandKind.br32_4 => true,
         _ => false,
     };
 

@@ -12,7 +12,7 @@ public sealed unsafe class SequenceTests
     const ulong Address = NativeCpu.CodePages + 0x100, PhysicalCode = 0x40_0000, PhysicalData = 0x42_0000;
 
     static readonly Code[] s_codes =
-        [.. IntegerForms.ByMnemonic.SelectMany(group => group).Where(code => code.FlowControl() == FlowControl.Next && !code.IsStringInstruction()
+        [.. IntegerForms.Of(isNarrow: false).SelectMany(group => group).Where(code => code.FlowControl() == FlowControl.Next && !code.IsStringInstruction()
             && code.Mnemonic() is not (Mnemonic.Div or Mnemonic.Idiv or Mnemonic.Enter or Mnemonic.Leave or Mnemonic.Xlatb or Mnemonic.Popf or Mnemonic.Popfq))];
 
     [Test]

@@ -12,6 +12,7 @@ namespace VmLab.X86.Tests.Oracle;
 /// <item>ROL, ROR, RCL, RCR: OF for a count above 1.</item>
 /// <item>SHLD, SHRD: as SHL; for a count above the width everything, the result too.</item>
 /// <item>MUL, IMUL: SF, ZF, AF, PF. DIV, IDIV: all six.</item>
+/// <item>AAA, AAS: OF, SF, ZF, PF. DAA, DAS: OF. AAM, AAD: OF, AF, CF.</item>
 /// <item>BSF, BSR: all but ZF; the target too when the source is 0. BT, BTS, BTR, BTC: all but CF and ZF.</item>
 /// </list>
 /// </remarks>
@@ -22,6 +23,9 @@ static class UndefinedFlags
         Mnemonic.And or Mnemonic.Or or Mnemonic.Xor or Mnemonic.Test => Rflags.Adjust,
         Mnemonic.Mul or Mnemonic.Imul => Rflags.Sign | Rflags.Zero | Rflags.Adjust | Rflags.Parity,
         Mnemonic.Div or Mnemonic.Idiv => Rflags.Arithmetic,
+        Mnemonic.Aaa or Mnemonic.Aas => Rflags.Overflow | Rflags.Sign | Rflags.Zero | Rflags.Parity,
+        Mnemonic.Daa or Mnemonic.Das => Rflags.Overflow,
+        Mnemonic.Aam or Mnemonic.Aad => Rflags.Overflow | Rflags.Adjust | Rflags.Carry,
         Mnemonic.Bsf or Mnemonic.Bsr => Rflags.Arithmetic & ~Rflags.Zero,
         Mnemonic.Bt or Mnemonic.Bts or Mnemonic.Btr or Mnemonic.Btc => Rflags.Overflow | Rflags.Sign | Rflags.Adjust | Rflags.Parity,
         Mnemonic.Shl or Mnemonic.Sal or Mnemonic.Shr or Mnemonic.Sar or Mnemonic.Shld or Mnemonic.Shrd => OfShift(test),
