@@ -243,7 +243,7 @@ public sealed unsafe partial class Vcpu
         if ((flags & PageFlags.Table) != 0 && !_walker.IsMarking)
         {
             Count(ExitReason.PageTableWrite);
-            _tlb.OnTableWrite(page, offset, length, _s->Rip);
+            _tlb.OnTableWrite(page, offset, length);
         }
     }
 }

@@ -95,7 +95,7 @@ public sealed class Lab : IAsyncDisposable
         }
         catch (Exception failure)
         {
-            if (failure is not GuestException) Console.Error.WriteLine(pump.Report());
+            if (failure is not GuestException && pump.Labs.Count > 0) Console.Error.WriteLine(pump.Report());
             return Task.FromException(failure);
         }
         finally

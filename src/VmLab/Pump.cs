@@ -6,6 +6,8 @@ namespace VmLab;
 /// The one thread that a script and its labs share: it runs continuations in order, and labs in between.
 /// </summary>
 /// <remarks>
+/// A lab advances while any of its operations is under way and the script waits. A script that waits for the host beside that (a
+/// download, a process) finds the lab at a guest time that depends on the host: await the one before starting the other.
 /// A lab advances only while one of its operations is awaited, and only here, so a script never sees a machine move
 /// under it.
 /// <see cref="Lab.RunAsync"/>, <c>[LabTest]</c> and the <c>vmlab</c> tool each bring a pump; others use
@@ -71,7 +73,7 @@ public sealed class Pump : SynchronizationContext
         {
             Task task = script();
             while (!task.IsCompleted) Turn();
-            while (TryRunPosted()) { }
+            for (int posted = _posted.Count; posted > 0 && TryRunPosted(); posted--) { }   // what the script left behind
             task.GetAwaiter().GetResult();
         }
         finally

@@ -84,7 +84,7 @@ public sealed class Vm
     {
         Lab.RequireOpen();
         ChannelTask task = Channel.Run(command);
-        Lab.Add(this, $"runs `{command}`");
+        Lab.Add(this, $"runs `{Brief(command)}`");
         Wait<ShellResult> wait = Lab.WaitFor<ShellResult>($"{Name} did not end `{command}`", within, this, needsKernel: true,
             (out ShellResult result) =>
             {
@@ -222,7 +222,15 @@ public sealed class Vm
         bool wasReady = _channel.IsReady;
         ChannelTask? done = _channel.Receive(arrival.Value);
         if (!wasReady && _channel.IsReady) Lab.Add(this, arrival.Time, "is up");
-        if (done is { Command: { } command }) Lab.Add(this, arrival.Time, $"`{command}` ended: exit code {done.ExitCode}");
+        if (done is { Command: { } command }) Lab.Add(this, arrival.Time, $"`{Brief(command)}` ended: exit code {done.ExitCode}");
+    }
+
+    // A line of the timeline is one line.
+    static string Brief(string command)
+    {
+        const int Longest = 80;
+        string line = command.ReplaceLineEndings(" ");
+        return line.Length <= Longest ? line : line[..Longest] + "...";
     }
 
     void NotePanic(ulong time)
@@ -234,7 +242,7 @@ public sealed class Vm
     ShellResult Abandoned(string command, ChannelTask task, ShellOutcome outcome)
     {
         Channel.Abandon(task);
-        Lab.Add(this, $"`{command}` was given up: {outcome}");
+        Lab.Add(this, $"`{Brief(command)}` was given up: {outcome}");
         return Result(command, task, outcome);
     }
 

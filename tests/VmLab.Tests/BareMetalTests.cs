@@ -60,6 +60,21 @@ public sealed class BareMetalTests
     }, new LabOptions());
 
     [Test]
+    public async Task A_program_without_a_pump_gets_one_for_its_lab()
+    {
+        TimeSpan end = default;
+        await Lab.RunAsync(Fleet.Define("f").Vm("a", out VmRef a, vm => vm.Memory(4.MiB).Boot(Guest.Program(asm => asm.hlt()))),
+            async lab =>
+            {
+                await lab[a].Stopped();
+                await lab.RunFor(5.Seconds);
+                end = lab.Now;
+            });
+
+        Assert.That((end, Pump.Current), Is.EqualTo((5.Seconds + 10.Milliseconds, (Pump?)null)));
+    }
+
+    [Test]
     public void A_guest_too_big_for_its_memory_is_refused() => Assert.That(
         () => Pump.Run(() => Lab.StartAsync(Fleet.Define("f")
             .Vm("a", vm => vm.Memory(1.MiB).Boot(Guest.Program(asm => asm.hlt())))), new LabOptions()),

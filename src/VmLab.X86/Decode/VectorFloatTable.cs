@@ -91,8 +91,12 @@ static unsafe class VectorFloatTable
         Mnemonic.Cvttpd2pi => ApplyToMmx<ConvertPacked<ulong, int, ToInt32Truncated<ulong, Binary64>>, Whole>(f),
         Mnemonic.Cvtsi2ss => FromGeneral<uint, Binary32>(f),
         Mnemonic.Cvtsi2sd => FromGeneral<ulong, Binary64>(f),
-        Mnemonic.Cvtss2si => IsWide(f) ? ToGeneral<W64, uint, long, ToInt64<uint, Binary32>>(f) : ToGeneral<W32, uint, int, ToInt32<uint, Binary32>>(f),
-        Mnemonic.Cvtsd2si => IsWide(f) ? ToGeneral<W64, ulong, long, ToInt64<ulong, Binary64>>(f) : ToGeneral<W32, ulong, int, ToInt32<ulong, Binary64>>(f),
+        Mnemonic.Cvtss2si => IsWide(f)
+            ? ToGeneral<W64, uint, long, ToInt64<uint, Binary32>>(f)
+            : ToGeneral<W32, uint, int, ToInt32<uint, Binary32>>(f),
+        Mnemonic.Cvtsd2si => IsWide(f)
+            ? ToGeneral<W64, ulong, long, ToInt64<ulong, Binary64>>(f)
+            : ToGeneral<W32, ulong, int, ToInt32<ulong, Binary64>>(f),
         Mnemonic.Cvttss2si => IsWide(f)
             ? ToGeneral<W64, uint, long, ToInt64Truncated<uint, Binary32>>(f)
             : ToGeneral<W32, uint, int, ToInt32Truncated<uint, Binary32>>(f),
@@ -116,11 +120,13 @@ static unsafe class VectorFloatTable
 
     static Handler Apply<TOp, TLoad>(in Form f)
         where TOp : IFloatVector
-        where TLoad : ILoad => VectorTable.Source<ApplyBody<TOp, TLoad>>(VectorTable.SetControl(f.SetVectorA(0)), 1, TLoad.IsAligned);
+        where TLoad : ILoad =>
+        VectorTable.Source<ApplyBody<TOp, TLoad>>(VectorTable.SetControl(f.SetVectorA(0)), 1, TLoad.IsAligned);
 
     static Handler Compare<TBits, TRelation>(in Form f)
         where TBits : unmanaged
-        where TRelation : IRelation<TBits> => VectorTable.Source<CompareBody<TBits, TRelation>>(f.SetVectorA(0), 1, isAligned: false);
+        where TRelation : IRelation<TBits> =>
+        VectorTable.Source<CompareBody<TBits, TRelation>>(f.SetVectorA(0), 1, isAligned: false);
 
     static Handler FromGeneral<TBits, TFormat>(in Form f)
         where TBits : unmanaged, IBinaryInteger<TBits>

@@ -88,7 +88,8 @@ static unsafe class VectorIntegerTable
         Mnemonic.Punpcklqdq or Mnemonic.Unpcklpd => VectorTable.Apply<UnpackLowQuadwords>(f),
         Mnemonic.Punpckhbw => VectorTable.Apply<UnpackHighBytes, UpperHalf<UnpackLowBytes>>(f),
         Mnemonic.Punpckhwd => VectorTable.Apply<UnpackHighWords, UpperHalf<UnpackLowWords>>(f),
-        Mnemonic.Punpckhdq or Mnemonic.Unpckhps => VectorTable.Apply<UnpackHighDoublewords, UpperHalf<UnpackLowDoublewords>>(f),
+        Mnemonic.Punpckhdq or Mnemonic.Unpckhps =>
+            VectorTable.Apply<UnpackHighDoublewords, UpperHalf<UnpackLowDoublewords>>(f),
         Mnemonic.Punpckhqdq or Mnemonic.Unpckhpd => VectorTable.Apply<UnpackHighQuadwords>(f),
         Mnemonic.Packsswb => VectorTable.Apply<PackWordsSigned, Joined<PackWordsSigned>>(f),
         Mnemonic.Packuswb => VectorTable.Apply<PackWordsUnsigned, Joined<PackWordsUnsigned>>(f),
@@ -136,7 +137,8 @@ static unsafe class VectorIntegerTable
         Mnemonic.Pmovzxdq => VectorTable.Xmm<WidenDoublewords, Low<W64>>(f),
         Mnemonic.Pmovsxbw => VectorTable.Xmm<WidenSignedBytes, Low<W64>>(f),
         Mnemonic.Pmovsxbd => VectorTable.Xmm<Then<WidenSignedBytes, WidenSignedWords>, Low<W32>>(f),
-        Mnemonic.Pmovsxbq => VectorTable.Xmm<Then<Then<WidenSignedBytes, WidenSignedWords>, WidenSignedDoublewords>, Low<W16>>(f),
+        Mnemonic.Pmovsxbq =>
+            VectorTable.Xmm<Then<Then<WidenSignedBytes, WidenSignedWords>, WidenSignedDoublewords>, Low<W16>>(f),
         Mnemonic.Pmovsxwd => VectorTable.Xmm<WidenSignedWords, Low<W64>>(f),
         Mnemonic.Pmovsxwq => VectorTable.Xmm<Then<WidenSignedWords, WidenSignedDoublewords>, Low<W32>>(f),
         Mnemonic.Pmovsxdq => VectorTable.Xmm<WidenSignedDoublewords, Low<W64>>(f),
@@ -157,7 +159,8 @@ static unsafe class VectorIntegerTable
 
     /// <summary>An MMX register takes only four bytes from memory.</summary>
     static Handler UnpackLow<TOp>(in Form f)
-        where TOp : IVector => VectorTable.IsMmx(f, 0) ? VectorTable.Mmx<TOp, Low<W32>>(f) : VectorTable.Xmm<TOp, Whole>(f);
+        where TOp : IVector =>
+        VectorTable.IsMmx(f, 0) ? VectorTable.Mmx<TOp, Low<W32>>(f) : VectorTable.Xmm<TOp, Whole>(f);
 
     static Handler Horizontal<TOp>(in Form f)
         where TOp : IVector => VectorTable.Apply<TOp, Joined<TOp>>(f);
@@ -170,7 +173,7 @@ static unsafe class VectorIntegerTable
         return handler;
     }
 
-    /// <summary>PCMPESTRI and its kin, whose memory operand may lie anywhere; Extra tells of lengths of 64 bits.</summary>
+    /// <summary>PCMPESTRI and its kin; memory may lie anywhere. Extra tells of lengths of 64 bits.</summary>
     static Handler Strings<TBody>(in Form f)
         where TBody : VectorTable.IVectorBody
     {
@@ -185,6 +188,7 @@ static unsafe class VectorIntegerTable
     }
 
     struct BlendBody<T> : VectorTable.IVectorBody
+        where T : unmanaged
     {
         public static Handler Of<TSource>()
             where TSource : ISource => &SseCompare.Blend<T, TSource>;

@@ -8,8 +8,8 @@ static unsafe class VectorMoveTable
     /// <returns><see langword="null"/> when the instruction is none of these.</returns>
     public static Handler Find(in Form f) => f.Instruction.Mnemonic switch
     {
-        Mnemonic.Movaps or Mnemonic.Movapd or Mnemonic.Movdqa or Mnemonic.Movntdqa or Mnemonic.Movntps or Mnemonic.Movntpd
-            or Mnemonic.Movntdq => Move<Whole>(f),
+        Mnemonic.Movaps or Mnemonic.Movapd or Mnemonic.Movdqa => Move<Whole>(f),
+        Mnemonic.Movntps or Mnemonic.Movntpd or Mnemonic.Movntdq or Mnemonic.Movntdqa => Move<Whole>(f),
         Mnemonic.Movups or Mnemonic.Movupd or Mnemonic.Movdqu or Mnemonic.Lddqu => Move<Unaligned>(f),
         Mnemonic.Movd => MoveLow<W32>(f),
         Mnemonic.Movq or Mnemonic.Movntq => MoveLow<W64>(f),
@@ -50,7 +50,7 @@ static unsafe class VectorMoveTable
         };
     }
 
-    /// <summary>MOVD and MOVQ: to a vector register with zeros above, or its low bytes to memory or a general register.</summary>
+    /// <summary>MOVD and MOVQ: to a vector register with zeros above, or its low bytes to elsewhere.</summary>
     static Handler MoveLow<W>(in Form f)
         where W : IWidth
     {

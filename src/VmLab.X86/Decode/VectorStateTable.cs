@@ -2,7 +2,7 @@ using Iced.Intel;
 
 namespace VmLab.X86;
 
-/// <summary>Chooses the handler of an instruction that is about the state of the vector unit, or stores under a mask.</summary>
+/// <summary>Chooses the handler of an instruction on the vector unit's state, or of a store under a mask.</summary>
 static unsafe class VectorStateTable
 {
     /// <returns><see langword="null"/> when the instruction is none of these.</returns>

@@ -2,7 +2,7 @@ using Iced.Intel;
 
 namespace VmLab.X86;
 
-/// <summary>Chooses the handler of an MMX or SSE instruction; spreads a row's operation over registers and addresses.</summary>
+/// <summary>Chooses the handler of an MMX or SSE instruction: a row names an operation.</summary>
 static unsafe class VectorTable
 {
     /// <returns><see langword="null"/> when the instruction is none of these.</returns>
@@ -47,7 +47,8 @@ static unsafe class VectorTable
             Iced.Intel.Register register = f.Instruction.GetOpRegister(operand);
             if (register.IsXMM() || register.IsMM()) f.SetVectorB(operand);
             else f.SetB(operand);
-            return register.IsXMM() ? TBody.Of<XmmRegister>() : register.IsMM() ? TBody.Of<MmxRegister>() : TBody.Of<Register>();
+            if (register.IsXMM()) return TBody.Of<XmmRegister>();
+            return register.IsMM() ? TBody.Of<MmxRegister>() : TBody.Of<Register>();
         }
         if (isAligned) return f.Address switch
         {
@@ -101,7 +102,7 @@ static unsafe class VectorTable
         return f.IsImmediate(last) ? f.SetImmediate(last) : f;
     }
 
-    /// <summary>Whether the mode lets such an instruction run; if not, Extra says to <see cref="Sse.Refuse"/> what it is.</summary>
+    /// <summary>Whether the mode lets it run; if not, Extra says to <see cref="Sse.Refuse"/> what it is.</summary>
     static bool IsAllowed(in Form f)
     {
         bool isSse = f.Instruction.Mnemonic is Mnemonic.Ldmxcsr or Mnemonic.Stmxcsr, isMmx = false;

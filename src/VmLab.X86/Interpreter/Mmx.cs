@@ -13,13 +13,10 @@ unsafe struct MmxRegister : ISource
     public static byte* Pointer(CpuState* s, Op* op, int bytes) => Mmx.Register(s, op->B);
 }
 
-/// <summary>
-/// Handlers of MMX. Their register offsets are 16 times the number, as the x87 registers lie in the state.
-/// </summary>
+/// <summary>Handlers of MMX; a register's offset is 16 times its number, as the x87 registers lie.</summary>
 /// <remarks>
 /// Each waits for a pending x87 exception, and ends with TOP at 0 and all registers in use; one that is written to
-/// becomes
-/// a NaN to the x87. Source: Intel SDM vol. 1 §9.5, §9.6; vol. 3A §14.2.
+/// becomes a NaN to the x87. Source: Intel SDM vol. 1 §9.5, §9.6; vol. 3A §14.2.
 /// </remarks>
 static unsafe class Mmx
 {

@@ -5,10 +5,7 @@ using System.Runtime.Intrinsics;
 namespace VmLab.X86;
 
 /// <summary>An operation on vector registers; it uses what it needs of its operands.</summary>
-/// <remarks>
-/// For MMX the operands stand in the lower halves, the upper ones being zero, and the lower half of the result
-/// counts.
-/// </remarks>
+/// <remarks>MMX operands stand in the lower halves, with zeros above; of the result the lower half counts.</remarks>
 interface IVector
 {
     /// <param name="a">The old target.</param>
@@ -79,13 +76,10 @@ unsafe struct AlignedMemory<TAddress> : ISource
     public static byte* Pointer(CpuState* s, Op* op, int bytes) => Sse.Readable(s, op, TAddress.Of(s, op));
 }
 
-/// <summary>
-/// What the handlers of vector instructions share: aligned memory, and the common shapes of an instruction.
-/// </summary>
+/// <summary>What the handlers of vector instructions share: aligned memory, and the common shapes.</summary>
 /// <remarks>
-/// <see cref="Op.A"/> and <see cref="Op.B"/> are byte offsets into the XMM registers, 16 times the number, plus the
-/// element's
-/// where an instruction is about one; for a general register they are its offset in the state, as ever.
+/// <see cref="Op.A"/> and <see cref="Op.B"/> are byte offsets into the XMM registers, 16 times the number, plus an
+/// element's where an instruction is about one; for a general register they are its offset in the state, as ever.
 /// </remarks>
 static unsafe class Sse
 {

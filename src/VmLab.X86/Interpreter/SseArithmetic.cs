@@ -11,7 +11,8 @@ struct MultiplyHigh : IVector
     {
         Vector128<short> x = a.AsInt16(), y = b.AsInt16();
         return Vector128.Narrow(
-            Vector128.WidenLower(x) * Vector128.WidenLower(y) >> 16, Vector128.WidenUpper(x) * Vector128.WidenUpper(y) >> 16).AsByte();
+            Vector128.WidenLower(x) * Vector128.WidenLower(y) >> 16,
+            Vector128.WidenUpper(x) * Vector128.WidenUpper(y) >> 16).AsByte();
     }
 }
 
@@ -23,7 +24,8 @@ struct MultiplyHighUnsigned : IVector
     {
         Vector128<ushort> x = a.AsUInt16(), y = b.AsUInt16();
         return Vector128.Narrow(
-            Vector128.WidenLower(x) * Vector128.WidenLower(y) >>> 16, Vector128.WidenUpper(x) * Vector128.WidenUpper(y) >>> 16).AsByte();
+            Vector128.WidenLower(x) * Vector128.WidenLower(y) >>> 16,
+            Vector128.WidenUpper(x) * Vector128.WidenUpper(y) >>> 16).AsByte();
     }
 }
 
@@ -35,7 +37,8 @@ struct MultiplyHighRounded : IVector
     {
         Vector128<short> x = a.AsInt16(), y = b.AsInt16();
         return Vector128.Narrow(
-            Rounded(Vector128.WidenLower(x) * Vector128.WidenLower(y)), Rounded(Vector128.WidenUpper(x) * Vector128.WidenUpper(y))).AsByte();
+            Rounded(Vector128.WidenLower(x) * Vector128.WidenLower(y)),
+            Rounded(Vector128.WidenUpper(x) * Vector128.WidenUpper(y))).AsByte();
     }
 
     static Vector128<int> Rounded(Vector128<int> products) => (products >> 14) + Vector128<int>.One >> 1;
@@ -52,9 +55,7 @@ struct MultiplyAdd : IVector
     }
 }
 
-/// <summary>
-/// PMADDUBSW: unsigned bytes of the target by signed ones of the source, added in pairs and saturated.
-/// </summary>
+/// <summary>PMADDUBSW: unsigned bytes of the target by signed ones of the source, added in pairs, saturated.</summary>
 struct MultiplyAddBytes : IVector
 {
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -148,7 +149,8 @@ struct SlidingSumOfDistances : IVector
         for (int place = 0; place < 8; place++)
         {
             int sum = 0;
-            for (int i = 0; i < 4; i++) sum += Math.Abs(a.GetElement(inTarget + place + i) - b.GetElement(inSource + i));
+            for (int i = 0; i < 4; i++)
+                sum += Math.Abs(a.GetElement(inTarget + place + i) - b.GetElement(inSource + i));
             sums = sums.WithElement(place, (ushort)sum);
         }
         return sums.AsByte();

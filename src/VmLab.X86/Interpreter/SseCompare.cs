@@ -7,9 +7,7 @@ namespace VmLab.X86;
 /// <summary>Handlers of SSE4 that set flags, or choose by XMM0.</summary>
 static unsafe class SseCompare
 {
-    /// <summary>
-    /// PTEST: ZF tells of target and source, CF of source and not target; the other flags are cleared.
-    /// </summary>
+    /// <summary>PTEST: ZF tells of target and source, CF of source and not target; the others are cleared.</summary>
     [MethodImpl(Sse.Hot)]
     public static Op* Test<TSource>(CpuState* s, Op* op)
         where TSource : ISource
@@ -25,13 +23,14 @@ static unsafe class SseCompare
     /// <summary>PBLENDVB, BLENDVPS, BLENDVPD: the source's element where XMM0's is negative.</summary>
     [MethodImpl(Sse.Hot)]
     public static Op* Blend<T, TSource>(CpuState* s, Op* op)
+        where T : unmanaged
         where TSource : ISource
     {
         byte* source = TSource.Pointer(s, op, 16);
         if (TSource.CanFault && source == null) return Exec.Abandon(s, op);
         byte* target = (byte*)s->Xmm + op->A;
-        Vector128<byte> mask = Vector128.LessThan(Vector128.Load((byte*)s->Xmm).As<byte, T>(), Vector128<T>.Zero).As<T, byte>();
-        Vector128.ConditionalSelect(mask, Vector128.Load(source), Vector128.Load(target)).Store(target);
+        Vector128<T> mask = Vector128.LessThan(Vector128.Load((T*)s->Xmm), Vector128<T>.Zero);
+        Vector128.ConditionalSelect(mask, Vector128.Load((T*)source), Vector128.Load((T*)target)).Store((T*)target);
         return op + 1;
     }
 
@@ -93,8 +92,7 @@ unsafe struct ImplicitLength : IStringLength
 /// <summary>What PCMPESTRI, PCMPESTRM, PCMPISTRI and PCMPISTRM compute.</summary>
 /// <remarks>
 /// The control byte: bit 0 words, bit 1 signed, bits 3:2 the aggregation, bits 5:4 the polarity, bit 6 the last place
-/// or a mask of
-/// whole elements. Source: Intel SDM vol. 2B §4.1.
+/// or a mask of whole elements. Source: Intel SDM vol. 2B §4.1.
 /// </remarks>
 readonly unsafe ref struct StringComparison<TLength>
     where TLength : IStringLength
@@ -117,15 +115,16 @@ readonly unsafe ref struct StringComparison<TLength>
         uint matches = Aggregate(first, firstLength, second, secondLength);
         uint all = (1U << _count) - 1, valid = (1U << secondLength) - 1;
         _result = (_control >> 4 & 3) switch { 1 => ~matches & all, 3 => matches ^ valid, _ => matches };
-        Flags = (_result != 0 ? Rflags.Carry : 0) | (secondLength < _count ? Rflags.Zero : 0) | (firstLength < _count ? Rflags.Sign : 0)
-            | ((_result & 1) != 0 ? Rflags.Overflow : 0);
+        Flags = (_result != 0 ? Rflags.Carry : 0) | ((_result & 1) != 0 ? Rflags.Overflow : 0)
+            | (secondLength < _count ? Rflags.Zero : 0) | (firstLength < _count ? Rflags.Sign : 0);
     }
 
     /// <summary>The arithmetic flags; AF and PF are clear.</summary>
     public ulong Flags { get; }
 
     /// <summary>Number of the first or last element found; the number of elements when there is none.</summary>
-    public int Place => _result == 0 ? _count : IsExtended ? BitOperations.Log2(_result) : BitOperations.TrailingZeroCount(_result);
+    public int Place =>
+        _result == 0 ? _count : IsExtended ? BitOperations.Log2(_result) : BitOperations.TrailingZeroCount(_result);
 
     public Vector128<byte> Mask => !IsExtended
         ? Vector128.CreateScalar(_result).AsByte()
@@ -150,7 +149,8 @@ readonly unsafe ref struct StringComparison<TLength>
             {
                 Aggregation.EqualAny => i < secondLength && first[..firstLength].Contains(second[i]),
                 Aggregation.Ranges => i < secondLength && IsInRange(first, firstLength, second[i]),
-                Aggregation.EqualEach => i < firstLength && i < secondLength ? first[i] == second[i] : i >= firstLength && i >= secondLength,
+                Aggregation.EqualEach when i < firstLength && i < secondLength => first[i] == second[i],
+                Aggregation.EqualEach => i >= firstLength && i >= secondLength,
                 _ => StartsAt(i, first, firstLength, second, secondLength),
             };
             if (isMatch) matches |= 1U << i;
@@ -167,9 +167,7 @@ readonly unsafe ref struct StringComparison<TLength>
 
     int Value(ushort element) => !IsSigned ? element : IsWords ? (short)element : (sbyte)element;
 
-    /// <summary>
-    /// Whether the first string is in the second from a place on; what lies behind the last element is not compared.
-    /// </summary>
+    /// <summary>Whether the first string is in the second from a place on, as far as there are elements.</summary>
     bool StartsAt(int place, ReadOnlySpan<ushort> first, int firstLength, ReadOnlySpan<ushort> second, int secondLength)
     {
         for (int i = 0; i < firstLength && place + i < _count; i++)

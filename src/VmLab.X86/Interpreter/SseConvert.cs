@@ -74,7 +74,8 @@ unsafe struct ConvertPacked<TFrom, TTo, TConversion> : IFloatVector
         Vector128<byte> result = default;
         TFrom* from = (TFrom*)&b;
         TTo* to = (TTo*)&result;
-        for (int i = 0; i < 16 / Math.Max(sizeof(TFrom), sizeof(TTo)); i++) to[i] = TConversion.Apply(from[i], ref context);
+        int count = 16 / Math.Max(sizeof(TFrom), sizeof(TTo));
+        for (int i = 0; i < count; i++) to[i] = TConversion.Apply(from[i], ref context);
         return result;
     }
 }
@@ -84,8 +85,11 @@ struct ConvertScalar<TFrom, TTo, TConversion> : IFloatVector
     where TConversion : IConversion<TFrom, TTo>
 {
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<byte> Apply(Vector128<byte> a, Vector128<byte> b, byte control, ref FloatContext context) =>
-        a.As<byte, TTo>().WithElement(0, TConversion.Apply(b.As<byte, TFrom>().ToScalar(), ref context)).As<TTo, byte>();
+    public static Vector128<byte> Apply(Vector128<byte> a, Vector128<byte> b, byte control, ref FloatContext context)
+    {
+        TTo result = TConversion.Apply(b.As<byte, TFrom>().ToScalar(), ref context);
+        return a.As<byte, TTo>().WithElement(0, result).As<TTo, byte>();
+    }
 }
 
 /// <summary>CVTPI2PS, and CVTPS2PI: two numbers of 32 bits; the upper half of the target stays.</summary>
@@ -95,7 +99,8 @@ struct ConvertPair<TFrom, TTo, TConversion> : IFloatVector
     public static Vector128<byte> Apply(Vector128<byte> a, Vector128<byte> b, byte control, ref FloatContext context)
     {
         Vector128<TFrom> from = b.As<byte, TFrom>();
-        TTo first = TConversion.Apply(from.ToScalar(), ref context), second = TConversion.Apply(from.GetElement(1), ref context);
+        TTo first = TConversion.Apply(from.ToScalar(), ref context);
+        TTo second = TConversion.Apply(from.GetElement(1), ref context);
         return a.As<byte, TTo>().WithElement(0, first).WithElement(1, second).As<TTo, byte>();
     }
 }
@@ -111,7 +116,8 @@ struct Ordered<TBits, TFormat> : IRelation<TBits>
     where TFormat : IScalarFormat<TBits>
 {
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static FloatRelation Of(TBits a, TBits b, ref FloatContext context) => TFormat.CompareOrdered(a, b, ref context);
+    public static FloatRelation Of(TBits a, TBits b, ref FloatContext context) =>
+        TFormat.CompareOrdered(a, b, ref context);
 }
 
 struct Unordered<TBits, TFormat> : IRelation<TBits>
@@ -119,5 +125,6 @@ struct Unordered<TBits, TFormat> : IRelation<TBits>
     where TFormat : IScalarFormat<TBits>
 {
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static FloatRelation Of(TBits a, TBits b, ref FloatContext context) => TFormat.CompareUnordered(a, b, ref context);
+    public static FloatRelation Of(TBits a, TBits b, ref FloatContext context) =>
+        TFormat.CompareUnordered(a, b, ref context);
 }

@@ -24,9 +24,7 @@ interface IFloatVector
     }
 }
 
-/// <summary>
-/// Handlers of floating-point arithmetic. An unmasked exception ends in #XM, and nothing but MXCSR has changed.
-/// </summary>
+/// <summary>Handlers of floating-point arithmetic. An unmasked exception ends in #XM and changes only MXCSR.</summary>
 /// <remarks>Source: Intel SDM vol. 1 §11.5; vol. 3A §2.5 (CR4.OSXMMEXCPT).</remarks>
 static unsafe class SseFloat
 {
@@ -43,7 +41,8 @@ static unsafe class SseFloat
         if (!TOp.HasUsual) return ApplyAny<TOp>(s, op, Vector128.Load(target), TLoad.From(source));
 
         Vector128<byte> a = Vector128.Load(target), b = TLoad.From(source);
-        if (!FloatContext.AllowsUsual(s->Mxcsr) || !TOp.TryUsual(a, b, out Vector128<byte> usual)) return ApplyRare<TOp>(s, op, a, b);
+        if (!FloatContext.AllowsUsual(s->Mxcsr) || !TOp.TryUsual(a, b, out Vector128<byte> usual))
+            return ApplyRare<TOp>(s, op, a, b);
         usual.Store(target);
         return op + 1;
     }
@@ -177,7 +176,8 @@ unsafe struct Packed<TBits, TFormat, TOp> : IFloatVector
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static bool TryUsual(Vector128<byte> a, Vector128<byte> b, out Vector128<byte> result)
     {
-        bool isUsual = UsualCase.TryApply<TBits, TOp>(a.As<byte, TBits>(), b.As<byte, TBits>(), isScalar: false, out Vector128<TBits> usual);
+        bool isUsual = UsualCase.TryApply<TBits, TOp>(
+            a.As<byte, TBits>(), b.As<byte, TBits>(), isScalar: false, out Vector128<TBits> usual);
         result = usual.As<TBits, byte>();
         return isUsual;
     }
@@ -194,8 +194,11 @@ unsafe struct Horizontal<TBits, TFormat, TOp> : IFloatVector
         int half = 8 / sizeof(TBits);
         Vector128<byte> result;
         TBits* x = (TBits*)&a, y = (TBits*)&b, r = (TBits*)&result;
-        for (int i = 0; i < half; i++) r[i] = TOp.Apply<TBits, TFormat>(x[2 * i], x[2 * i + 1], control, ref context);
-        for (int i = 0; i < half; i++) r[half + i] = TOp.Apply<TBits, TFormat>(y[2 * i], y[2 * i + 1], control, ref context);
+        for (int i = 0; i < half; i++)
+        {
+            r[i] = TOp.Apply<TBits, TFormat>(x[2 * i], x[2 * i + 1], control, ref context);
+            r[half + i] = TOp.Apply<TBits, TFormat>(y[2 * i], y[2 * i + 1], control, ref context);
+        }
         return result;
     }
 }
@@ -218,9 +221,7 @@ unsafe struct AddSubtract<TBits, TFormat> : IFloatVector
     }
 }
 
-/// <summary>
-/// DPPS and DPPD: products where the control's upper half says, their sum where its lower half says, zeros elsewhere.
-/// </summary>
+/// <summary>DPPS and DPPD: products where the control's upper half says, their sum where its lower half says.</summary>
 /// <remarks>Each of the three steps ends the instruction if it raises an unmasked exception.</remarks>
 unsafe struct DotProduct<TBits, TFormat> : IFloatVector
     where TBits : unmanaged, IBinaryInteger<TBits>
@@ -271,8 +272,8 @@ struct ApproximatePacked<TFunction> : IVector
 {
     public static Vector128<byte> Apply(Vector128<byte> a, Vector128<byte> b, byte control)
     {
-        Vector128<uint> x = b.AsUInt32();
-        return Vector128.Create(
-            TFunction.Of(x.ToScalar()), TFunction.Of(x.GetElement(1)), TFunction.Of(x.GetElement(2)), TFunction.Of(x.GetElement(3))).AsByte();
+        Vector128<uint> result = b.AsUInt32();
+        for (int i = 0; i < 4; i++) result = result.WithElement(i, TFunction.Of(result.GetElement(i)));
+        return result.AsByte();
     }
 }

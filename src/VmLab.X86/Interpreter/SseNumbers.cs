@@ -137,8 +137,8 @@ static class Arithmetic
 }
 
 /// <summary>
-/// Arithmetic as it mostly is: numbers neither denormal nor tiny, rounded to nearest, "inexact" masked and flagged already. Then the
-/// host's results are the guest's, and MXCSR stays as it is.
+/// Arithmetic as it mostly is: numbers neither denormal nor tiny, rounded to nearest, "inexact" masked and flagged
+/// already. Then the host's results are the guest's, and MXCSR stays as it is.
 /// </summary>
 static class UsualCase
 {
@@ -151,7 +151,8 @@ static class UsualCase
     /// <summary>For elements of 32 bits, single precision; of 64, double.</summary>
     /// <param name="isScalar">Only the lowest elements count.</param>
     [MethodImpl(Inline)]
-    public static bool TryApply<TBits, TOp>(Vector128<TBits> a, Vector128<TBits> b, bool isScalar, out Vector128<TBits> result)
+    public static bool TryApply<TBits, TOp>(
+        Vector128<TBits> a, Vector128<TBits> b, bool isScalar, out Vector128<TBits> result)
         where TOp : INumbers
     {
         Vector128<TBits> isUsual;
@@ -176,12 +177,14 @@ static class UsualCase
         where TOp : INumbers
     {
         Vector128<T> size = Vector128.Abs(result);
-        Vector128<T> isSafe = Vector128.GreaterThanOrEqual(size, Vector128.Create(safe)) & Vector128.LessThanOrEqual(size, Vector128.Create(most))
-            | Vector128.Equals(result, Vector128<T>.Zero) & TOp.ExactZeros(a, b);
+        Vector128<T> isSafe = Vector128.GreaterThanOrEqual(size, Vector128.Create(safe))
+            & Vector128.LessThanOrEqual(size, Vector128.Create(most));
+        isSafe |= Vector128.Equals(result, Vector128<T>.Zero) & TOp.ExactZeros(a, b);
         return isSafe & IsNotDenormal(a, least) & IsNotDenormal(b, least);
     }
 
     [MethodImpl(Inline)]
     static Vector128<T> IsNotDenormal<T>(Vector128<T> value, T least) =>
-        Vector128.GreaterThanOrEqual(Vector128.Abs(value), Vector128.Create(least)) | Vector128.Equals(value, Vector128<T>.Zero);
+        Vector128.GreaterThanOrEqual(Vector128.Abs(value), Vector128.Create(least))
+        | Vector128.Equals(value, Vector128<T>.Zero);
 }

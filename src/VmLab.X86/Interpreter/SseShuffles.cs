@@ -149,7 +149,8 @@ struct ShuffleSingles : IVector
     {
         Vector128<uint> places = Crumbs.Of(control);
         return Vector128.Create(
-            Vector128.Shuffle(a.AsUInt32(), places).GetLower(), Vector128.Shuffle(b.AsUInt32(), places).GetUpper()).AsByte();
+            Vector128.Shuffle(a.AsUInt32(), places).GetLower(),
+            Vector128.Shuffle(b.AsUInt32(), places).GetUpper()).AsByte();
     }
 }
 
@@ -197,13 +198,12 @@ struct AlignRight : IVector
     }
 }
 
-/// <summary>
-/// PMOVZXBW, and with <see cref="Then{TFirst, TSecond}"/> its kin: the low elements, made twice as wide.
-/// </summary>
+/// <summary>PMOVZXBW, and with <see cref="Then{TFirst, TSecond}"/> its kin: the low elements, twice as wide.</summary>
 struct WidenBytes : IVector
 {
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<byte> Apply(Vector128<byte> a, Vector128<byte> b, byte control) => Vector128.WidenLower(b).AsByte();
+    public static Vector128<byte> Apply(Vector128<byte> a, Vector128<byte> b, byte control) =>
+        Vector128.WidenLower(b).AsByte();
 }
 
 struct WidenWords : IVector
@@ -300,7 +300,8 @@ static class ElementMask
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    static Vector128<byte> Test<T>(Vector128<T> bits, Vector128<T> places) => Vector128.Equals(bits & places, places).AsByte();
+    static Vector128<byte> Test<T>(Vector128<T> bits, Vector128<T> places) =>
+        Vector128.Equals(bits & places, places).AsByte();
 }
 
 /// <summary>INSERTPS: one doubleword of the source to one of the target, and zeros where the control says.</summary>

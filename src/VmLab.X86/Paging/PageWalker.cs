@@ -54,6 +54,7 @@ sealed unsafe class PageWalker(GuestMemory memory, Tlb tlb)
         bool noExecuteEnabled = (s->Efer & Efer.NoExecute) != 0;
         ulong rights = Writable | UserAccess, forbidsFetch = 0;
         ulong table = s->Cr3 & AddressBits;
+        Span<ulong> path = stackalloc ulong[4];   // by level, less one
         translation = default;
         for (int level = 4; ; level--)
         {
@@ -71,7 +72,9 @@ sealed unsafe class PageWalker(GuestMemory memory, Tlb tlb)
 
             ulong touched = entry | Accessed | (isLast && access.IsWrite ? Dirty : 0);
             if (touched != entry) Mark(address, touched);
-            if (memory.IsRam(address >> 12)) tlb.NoteTable(address >> 12, level, linear & 0x0000_FFFF_FFFF_FFFF);
+            ulong page = address >> 12;
+            if (memory.IsRam(page)) tlb.NoteTable(page, level, linear & 0x0000_FFFF_FFFF_FFFF, path[level..].Contains(page));
+            path[level - 1] = page;
             if (!isLast)
             {
                 table = entry & AddressBits;

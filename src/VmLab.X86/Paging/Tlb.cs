@@ -16,11 +16,13 @@ namespace VmLab.X86;
 /// </remarks>
 sealed unsafe class Tlb : IDisposable
 {
-    public const int Entries = 1024, IndexMask = Entries - 1;
+    public const int EntryBits = 10, Entries = 1 << EntryBits, IndexMask = Entries - 1;
     public const int Supervisor = 0, SupervisorOpen = 1, User = 2, Kinds = 3;
 
     const int MaxSpaces = 16, MaxIdleWrites = 64;
-    const byte NoLevel = 0, MixedLevel = 255;
+    const byte NoLevel = 0, RootLevel = 4, MixedLevel = 255;
+
+    static readonly TlbEntry[] s_empty = [.. Enumerable.Range(0, Entries).Select(Empty)];
 
     readonly GuestMemory _memory;
     readonly TlbEntry*[] _banks = new TlbEntry*[MaxSpaces * Kinds];
@@ -50,10 +52,6 @@ sealed unsafe class Tlb : IDisposable
 
     ~Tlb() => Free();
 
-    /// <summary>Drops of live entries since power-on, by cause: for the exit counters.</summary>
-    public ulong Refills { get; private set; }
-
-    public ulong TableWrites { get; private set; }
 
     /// <summary>
     /// The bank of an address space, named by the physical address of its root table, for one kind of access.
@@ -70,22 +68,23 @@ sealed unsafe class Tlb : IDisposable
     }
 
     /// <summary>
-    /// Notes that the current bank's coming entry for a linear address was walked through this table page.
+    /// Notes that the current bank's coming entry for a linear address was walked through this table page. A page serves one
+    /// place of one level at a time: what came of it in another place is dropped.
     /// </summary>
     /// <param name="level">4 for the root, 1 for the last.</param>
-    public void NoteTable(ulong page, int level, ulong linear)
+    /// <param name="isRepeated">The same walk came through the page before, at another level.</param>
+    public void NoteTable(ulong page, int level, ulong linear, bool isRepeated)
     {
         TableUse* use = _tables + page;
         int shift = 12 + 9 * level;
         ulong linearBase = shift >= 48 ? 0 : linear >> shift << shift;
-        if (use->Level == NoLevel)
+        if (isRepeated) (level, linearBase) = (MixedLevel, 0);
+        if (use->Level != level || use->LinearBase != linearBase)
         {
-            use->Level = (byte)level;
-            use->LinearBase = linearBase;
-            use->Banks = 0;
-            _memory.Protect(page, PageFlags.Table);
+            if (use->Level == NoLevel) _memory.Protect(page, PageFlags.Table);
+            else DropAll(use);
+            *use = new TableUse { Level = (byte)level, LinearBase = linearBase };
         }
-        else if (use->Level != level || use->LinearBase != linearBase) use->Level = MixedLevel;
         use->Banks |= 1UL << _currentBank;
         use->IdleWrites = 0;
     }
@@ -93,7 +92,6 @@ sealed unsafe class Tlb : IDisposable
     /// <summary>Fills an entry of the current bank.</summary>
     public TlbEntry* Fill(ulong linear, ulong page, bool read, bool write, bool execute)
     {
-        Refills++;
         int index = (int)(linear >> 12) & IndexMask;
         ulong tag = linear & ~0xFFFUL, none = Invalid(index);
         TlbEntry* entry = _banks[_currentBank] + index;
@@ -126,28 +124,24 @@ sealed unsafe class Tlb : IDisposable
     /// <summary>
     /// A store is about to change bytes of a page-table page: drops what was walked through the old entries.
     /// </summary>
-    /// <param name="codeLinear">Linear address of the running code.</param>
-    /// <returns>Whether the running code's own page was dropped or may have been.</returns>
-    public bool OnTableWrite(ulong page, int offset, int length, ulong codeLinear)
+    public void OnTableWrite(ulong page, int offset, int length)
     {
         TableUse* use = _tables + page;
-        if (use->Level == NoLevel) return false;
-        TableWrites++;
-        bool anyDropped = false, codeDropped = false;
+        if (use->Level == NoLevel) return;
+        bool anyDropped = false;
         ulong* entries = (ulong*)_memory.ReadPointer(page);
         for (int i = offset >> 3; i <= offset + length - 1 >> 3; i++)
         {
             if ((entries[i] & 1) == 0) continue;   // an absent entry has no descendants
-            anyDropped |= Drop(use, i, codeLinear, ref codeDropped);
+            anyDropped |= Drop(use, i);
         }
         if (anyDropped) use->IdleWrites = 0;
         else if (++use->IdleWrites > MaxIdleWrites)   // a table no more, it seems: let stores to it be fast again
         {
-            for (int i = 0; i < 512; i++) Drop(use, i, codeLinear, ref codeDropped);
+            DropAll(use);
             *use = default;
             _memory.Unprotect(page, PageFlags.Table);
         }
-        return codeDropped;
     }
 
     /// <summary>Whether a store there could drop the mapping of the running code.</summary>
@@ -155,7 +149,7 @@ sealed unsafe class Tlb : IDisposable
     {
         TableUse* use = _tables + page;
         if (use->Level is NoLevel) return false;
-        if (use->Level is MixedLevel or > 2) return true;
+        if (use->Level == MixedLevel || use->IdleWrites == MaxIdleWrites) return true;
         int shift = 12 + 9 * (use->Level - 1);
         ulong linear = use->LinearBase + ((ulong)(offset >> 3) << shift);
         return (SignExtend(linear) ^ codeLinear) >> shift == 0;
@@ -171,34 +165,56 @@ sealed unsafe class Tlb : IDisposable
     static TlbEntry Empty(int index) => new() { Read = Invalid(index), Write = Invalid(index), Execute = Invalid(index) };
     static ulong SignExtend(ulong linear) => (ulong)((long)(linear << 16) >> 16);
 
-    bool Drop(TableUse* use, int entry, ulong codeLinear, ref bool codeDropped)
+    /// <summary>Drops what was walked through one entry of a table.</summary>
+    bool Drop(TableUse* use, int entry)
+    {
+        if (use->Level == MixedLevel)
+        {
+            DropAll(use);
+            return true;
+        }
+        int shift = 12 + 9 * (use->Level - 1);
+        return DropRange(use->Banks, SignExtend(use->LinearBase + ((ulong)entry << shift)), shift);
+    }
+
+    /// <summary>Drops all that was walked through a table.</summary>
+    void DropAll(TableUse* use)
+    {
+        if (use->Level != MixedLevel && use->Level != RootLevel)
+        {
+            DropRange(use->Banks, SignExtend(use->LinearBase), 12 + 9 * use->Level);
+            return;
+        }
+        for (ulong banks = use->Banks; banks != 0; banks &= banks - 1) Clear(BitOperations.TrailingZeroCount(banks));
+    }
+
+    /// <summary>Drops the entries of some banks for an aligned range of linear addresses.</summary>
+    /// <param name="shift">The range's length as a power of two, in bytes.</param>
+    bool DropRange(ulong banks, ulong first, int shift)
     {
         bool any = false;
-        int shift = 12 + 9 * (use->Level - 1);
-        bool isBroad = use->Level is MixedLevel or > 2;
-        ulong first = isBroad ? 0 : SignExtend(use->LinearBase + ((ulong)entry << shift));
-        for (ulong banks = use->Banks; banks != 0; banks &= banks - 1)
+        int firstIndex = (int)(first >> 12) & IndexMask;
+        int count = shift >= 12 + EntryBits ? Entries : 1 << shift - 12;
+        for (; banks != 0; banks &= banks - 1)
         {
-            int bank = BitOperations.TrailingZeroCount(banks);
-            if (_banks[bank] == null) continue;
-            if (isBroad)
+            TlbEntry* bank = _banks[BitOperations.TrailingZeroCount(banks)];
+            if (bank == null) continue;
+            for (int i = count == Entries ? 0 : firstIndex, end = i + count; i < end; i++)
             {
-                Clear(bank);
-                any = codeDropped = true;
-                continue;
-            }
-            ulong last = first + ((1UL << shift) - 1);
-            for (ulong linear = first; linear <= last && linear >= first; linear += 4096)
-            {
-                int index = (int)(linear >> 12) & IndexMask;
-                TlbEntry* slot = _banks[bank] + index;
-                if (slot->Read != linear && slot->Write != linear && slot->Execute != linear) continue;
-                if (slot->Execute == (codeLinear & ~0xFFFUL)) codeDropped = true;
-                *slot = Empty(index);
-                any = true;
+                TlbEntry* entry = bank + i;
+                if ((entry->Read ^ first) >> shift != 0 && (entry->Write ^ first) >> shift != 0
+                    && (entry->Execute ^ first) >> shift != 0) continue;
+                any |= IsLive(entry, i);
+                *entry = Empty(i);
             }
         }
         return any;
+    }
+
+    static bool IsLive(TlbEntry* entry, int index)
+    {
+        ulong none = Invalid(index);
+        return entry->Read != none || entry->Write != none || entry->Execute != none;
     }
 
     delegate void EntryAction(TlbEntry* entry, int index);
@@ -238,7 +254,7 @@ sealed unsafe class Tlb : IDisposable
     void Clear(int bank)
     {
         if (_banks[bank] == null) return;
-        for (int index = 0; index < Entries; index++) _banks[bank][index] = Empty(index);
+        s_empty.CopyTo(new Span<TlbEntry>(_banks[bank], Entries));
         new Span<ulong>(_pages[bank], Entries).Fill(ulong.MaxValue);
     }
 

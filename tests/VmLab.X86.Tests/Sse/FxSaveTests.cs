@@ -13,7 +13,7 @@ public sealed unsafe class FxSaveTests
     const int FromRsi = VectorState.ImageOffset - VectorState.MemoryOffset;
 
     readonly VectorGuest _guest = new();
-    readonly VectorState* _state = (VectorState*)NativeMemory.AlignedAlloc(VectorState.Size, 64), _host = (VectorState*)NativeMemory.AlignedAlloc(VectorState.Size, 64);
+    readonly VectorState* _state = VectorState.Allocate(), _host = VectorState.Allocate();
 
     [OneTimeTearDown]
     public void TearDown()
@@ -33,13 +33,13 @@ public sealed unsafe class FxSaveTests
         *_host = *_state;
 
         oracle.Run(_host);
-        int? vector = _guest.Run(Assemble(code => code.fxsave64(__[rsi + FromRsi])), _state);
+        int? vector = Run(code => code.fxsave64(__[rsi + FromRsi]));
 
         var image = _guest.Read(VectorGuest.State + VectorState.ImageOffset, ImageSize).ToArray();
         Assert.Multiple(() =>
         {
             Assert.That(vector, Is.Null);
-            Assert.That(Compared(image), Is.EqualTo(Compared(new Span<byte>(_host->Image, ImageSize))));
+            Assert.That(Compared(image), Is.EqualTo(Compared(_host)));
             Assert.That(image[RegistersEnd..], Is.All.EqualTo(0xA5), "What is behind the registers stays.");
             Assert.That(image[28..32], Is.EqualTo(new byte[] { 0xFF, 0xFF, 0, 0 }), "The mask of MXCSR.");
         });
@@ -57,10 +57,10 @@ public sealed unsafe class FxSaveTests
         _guest.Write(Elsewhere, new Span<byte>(_state->Image, ImageSize));
         Fill((ulong)seed + 100);
 
-        int? vector = _guest.Run(Assemble(code => code.fxrstor64(__[rdi + (int)(Elsewhere - VectorGuest.State)])), _state);
+        int? vector = Run(code => code.fxrstor64(__[rdi + (int)(Elsewhere - VectorGuest.State)]));
 
         Assert.That(vector, Is.Null);
-        Assert.That(Compared(new Span<byte>(_state->Image, ImageSize)), Is.EqualTo(Compared(new Span<byte>(_host->Image, ImageSize))));
+        Assert.That(Compared(_state), Is.EqualTo(Compared(_host)));
     }
 
     [Test]
@@ -69,26 +69,27 @@ public sealed unsafe class FxSaveTests
         Fill(1);
         Assert.Multiple(() =>
         {
-            Assert.That(_guest.Run(Assemble(code => code.fxsave64(__[rsi + 8])), _state), Is.EqualTo((int?)Vector.GeneralProtection));
-            Assert.That(_guest.Run(Assemble(code => code.fxrstor64(__[rsi + 8])), _state), Is.EqualTo((int?)Vector.GeneralProtection));
+            Assert.That(Run(code => code.fxsave64(__[rsi + 8])), Is.EqualTo((int?)Vector.GeneralProtection));
+            Assert.That(Run(code => code.fxrstor64(__[rsi + 8])), Is.EqualTo((int?)Vector.GeneralProtection));
         });
     }
 
     [Test]
     public void Image_in_two_pages_is_whole_or_not_there()
     {
-        const int AcrossPages = 0x1000 - 256 - VectorState.MemoryOffset, IntoNothing = (int)(VectorGuest.Unmapped - VectorGuest.State) - 256 - VectorState.MemoryOffset;
+        const int Before = VectorState.MemoryOffset + 256;
+        const int AcrossPages = 0x1000 - Before, IntoNothing = (int)(VectorGuest.Unmapped - VectorGuest.State) - Before;
         Fill(1);
 
-        int? mapped = _guest.Run(Assemble(code => code.fxsave64(__[rsi + AcrossPages])), _state);
+        int? mapped = Run(code => code.fxsave64(__[rsi + AcrossPages]));
         var image = _guest.Read(VectorGuest.State + 0x1000 - 256, ImageSize).ToArray();
         _guest.Write(VectorGuest.Unmapped - 256, new byte[256]);
-        int? unmapped = _guest.Run(Assemble(code => code.fxsave64(__[rsi + IntoNothing])), _state);
+        int? unmapped = Run(code => code.fxsave64(__[rsi + IntoNothing]));
 
         Assert.Multiple(() =>
         {
             Assert.That(mapped, Is.Null);
-            Assert.That(Compared(image), Is.EqualTo(Compared(new Span<byte>(_state->Image, ImageSize))));
+            Assert.That(Compared(image), Is.EqualTo(Compared(_state)));
             Assert.That(unmapped, Is.EqualTo((int?)Vector.PageFault));
             Assert.That(_guest.Read(VectorGuest.Unmapped - 256, 256).ToArray(), Is.All.EqualTo(0));
         });
@@ -125,14 +126,9 @@ public sealed unsafe class FxSaveTests
     }
 
     /// <summary>Without the pointers that AMD does not save, and MXCSR's mask.</summary>
-    static byte[] Compared(Span<byte> image) => [.. image[..6], .. image[24..28], .. image[32..RegistersEnd]];
+    static byte[] Compared(ReadOnlySpan<byte> image) => [.. image[..6], .. image[24..28], .. image[32..RegistersEnd]];
 
-    static byte[] Assemble(Action<Assembler> write)
-    {
-        var assembler = new Assembler(64);
-        write(assembler);
-        using var bytes = new MemoryStream();
-        assembler.Assemble(new StreamCodeWriter(bytes), VectorGuest.Code);
-        return bytes.ToArray();
-    }
+    static byte[] Compared(VectorState* state) => Compared(new ReadOnlySpan<byte>(state->Image, ImageSize));
+
+    int? Run(Action<Assembler> write) => _guest.Run(VectorGuest.Assemble(write), _state);
 }

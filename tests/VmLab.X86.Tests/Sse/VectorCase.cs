@@ -6,16 +6,13 @@ using Reg = Iced.Intel.Register;
 
 namespace VmLab.X86.Tests.Sse;
 
-/// <summary>
-/// What a vector instruction finds and leaves: general registers, flags, memory, and an image as FXSAVE64 makes it.
-/// </summary>
-/// <remarks>
-/// The first 16 bytes are what RDI points at; a trap leaves MXCSR there. The places up to 64 are the oracle's own.
-/// </remarks>
+/// <summary>What a vector instruction finds and leaves: registers, flags, memory, an image as of FXSAVE64.</summary>
+/// <remarks>RDI points at the first 16 bytes; a trap leaves MXCSR there. Up to 64 it is the oracle's.</remarks>
 [StructLayout(LayoutKind.Sequential)]
 public unsafe struct VectorState
 {
-    public const int RecoveryOffset = 32, GprOffset = 64, FlagsOffset = 192, MemoryOffset = 256, ImageOffset = 320, Size = 832;
+    public const int RecoveryOffset = 32, GprOffset = 64, FlagsOffset = 192, MemoryOffset = 256, ImageOffset = 320;
+    public const int Size = 832;
     public const int MemorySize = 64, ControlOffset = 24, MmxOffset = 32, XmmOffset = 160;
 
     public fixed byte Target[16];
@@ -27,6 +24,9 @@ public unsafe struct VectorState
     fixed ulong _padding[7];
     public fixed byte Memory[MemorySize];
     public fixed byte Image[512];
+
+    /// <summary>Room for one, aligned as FXSAVE needs it; free it with AlignedFree.</summary>
+    public static VectorState* Allocate() => (VectorState*)NativeMemory.AlignedAlloc(Size, 64);
 }
 
 /// <summary>An instruction with its registers drawn, its bytes, and the values that it meets.</summary>
@@ -37,8 +37,7 @@ public sealed class VectorCase
     static readonly Reg[] s_general =
         [Reg.EAX, Reg.ECX, Reg.EDX, Reg.EBX, Reg.EBP, Reg.R8D, Reg.R9D, Reg.R12D, Reg.R15D];
 
-    /// <param name="displacement">From RSI: asks for memory where the encoding allows it; otherwise memory and place
-    /// are drawn.</param>
+    /// <param name="displacement">From RSI: asks for memory where there can be; else it is drawn.</param>
     public VectorCase(Code code, ref Rng rng, int? displacement = null)
     {
         var form = code.ToOpCode();
@@ -46,7 +45,8 @@ public sealed class VectorCase
         for (int i = 0; i < form.OpCount; i++)
         {
             OpCodeOperandKind kind = form.GetOpKind(i);
-            bool isMemory = MayBeMemory(kind) && (kind == OpCodeOperandKind.mem || displacement is not null || rng.NextBelow(2) == 0);
+            bool isAsked = kind == OpCodeOperandKind.mem || displacement is not null;
+            bool isMemory = MayBeMemory(kind) && (isAsked || rng.NextBelow(2) == 0);
             if (isMemory) SetMemory(ref instruction, i, displacement ?? 16 * (int)rng.NextBelow(3));
             else SetOperand(ref instruction, i, kind, ref rng);
         }
@@ -58,14 +58,16 @@ public sealed class VectorCase
     public Instruction Instruction { get; }
     public byte[] Bytes => Encode(Instruction);
 
-    public static bool MayBeMemory(OpCodeOperandKind kind) => kind is OpCodeOperandKind.mem or OpCodeOperandKind.xmm_or_mem
-        or OpCodeOperandKind.mm_or_mem or OpCodeOperandKind.r32_or_mem or OpCodeOperandKind.r64_or_mem;
+    public static bool MayBeMemory(OpCodeOperandKind kind) => kind is OpCodeOperandKind.mem
+        or OpCodeOperandKind.xmm_or_mem or OpCodeOperandKind.mm_or_mem or OpCodeOperandKind.r32_or_mem
+        or OpCodeOperandKind.r64_or_mem;
 
     /// <summary>The same with its memory operand elsewhere.</summary>
     public VectorCase MovedTo(int displacement)
     {
         Instruction moved = Instruction;
-        SetMemory(ref moved, Enumerable.Range(0, moved.OpCount).First(i => Instruction.GetOpKind(i) == OpKind.Memory), displacement);
+        int operand = Enumerable.Range(0, moved.OpCount).First(i => Instruction.GetOpKind(i) == OpKind.Memory);
+        SetMemory(ref moved, operand, displacement);
         return new VectorCase(moved);
     }
 
@@ -83,9 +85,9 @@ public sealed class VectorCase
     {
         *state = default;
         for (int i = 0; i < 16; i++) state->Gpr[i] = Word(ref rng);
-        if (Instruction.Mnemonic is Mnemonic.Pcmpestri or Mnemonic.Pcmpestrm or Mnemonic.Pcmpestri64 or Mnemonic.Pcmpestrm64)
+        if (HasLengths)
             foreach (int register in (ReadOnlySpan<int>)[Gpr.Rax, Gpr.Rdx])
-                if (rng.NextBelow(4) != 0) state->Gpr[register] = rng.NextBelow(40) - 20 & (rng.NextBelow(2) == 0 ? ulong.MaxValue : uint.MaxValue);
+                if (rng.NextBelow(4) != 0) state->Gpr[register] = rng.NextBelow(40) - 20 & Mask(ref rng);
         state->Flags = rng.Next() & SafeFlags | 2;
         FillWords((ulong*)state->Target, 2, ref rng);
         FillWords((ulong*)state->Memory, VectorState.MemorySize / 8, ref rng);
@@ -93,7 +95,8 @@ public sealed class VectorCase
             *(uint*)(state->Memory + Instruction.MemoryDisplacement32) = (uint)rng.Next() & 0xFFBF;
         byte* image = state->Image;
         *(ushort*)image = hasPending ? (ushort)0x37E : (ushort)0x37F;
-        *(ushort*)(image + 2) = (ushort)(rng.Next() & 0x7F00 | (hasPending ? 0x8081U : 0));   // conditions and TOP; IE, ES, B
+        uint pending = hasPending ? 0x8081U : 0;   // IE, ES, B
+        *(ushort*)(image + 2) = (ushort)(rng.Next() & 0x7F00 | pending);   // any condition codes and TOP
         image[4] = (byte)rng.Next();
         *(uint*)(image + VectorState.ControlOffset) = mxcsr;
         for (int i = 0; i < 8; i++)
@@ -103,6 +106,11 @@ public sealed class VectorCase
         }
         FillWords((ulong*)(image + VectorState.XmmOffset), 32, ref rng);
     }
+
+    bool HasLengths => Instruction.Mnemonic
+        is Mnemonic.Pcmpestri or Mnemonic.Pcmpestrm or Mnemonic.Pcmpestri64 or Mnemonic.Pcmpestrm64;
+
+    static ulong Mask(ref Rng rng) => rng.NextBelow(2) == 0 ? ulong.MaxValue : uint.MaxValue;
 
     static unsafe void FillWords(ulong* words, int count, ref Rng rng)
     {
@@ -138,8 +146,7 @@ public sealed class VectorCase
         _ => rng.Next() >> (int)rng.NextBelow(64),
     };
 
-    // The state behind RSI and RDI lies elsewhere in the guest than on the host, so these are no operands, and nor is
-    // RSP.
+    // The state behind RSI and RDI lies elsewhere in the guest than on the host: they are no operands, nor is RSP.
     static void SetOperand(ref Instruction instruction, int operand, OpCodeOperandKind kind, ref Rng rng)
     {
         switch (kind)

@@ -1,12 +1,10 @@
+using Iced.Intel;
 using VmLab.Core;
 using VmLab.X86.Floating;
 
 namespace VmLab.X86.Tests.Sse;
 
-/// <summary>
-/// A processor in 64-bit mode, RAM mapped where it lies, that runs one instruction and says which exception it
-/// raised.
-/// </summary>
+/// <summary>A processor in long mode, RAM mapped where it lies: it runs an instruction, and tells what it raised.</summary>
 public sealed unsafe class VectorGuest : IDisposable
 {
     public const ulong Code = 0x1_0000, State = 0x2_0000, Unmapped = 0x40_0000;
@@ -22,8 +20,9 @@ public sealed unsafe class VectorGuest : IDisposable
     public VectorGuest()
     {
         _memory = new GuestMemory(_pool, 4.MiB);
+        var bus = new MemoryBus(_memory);
         var board = new VcpuBoard(
-            new MemoryBus(_memory), new PortBus(), new MsrBus(), new NoInterrupts(), new VirtualClock(), new ExitCounters());
+            bus, new PortBus(), new MsrBus(), new NoInterrupts(), new VirtualClock(), new ExitCounters());
         _cpu = new Vcpu(board, Rng.FromSeed(1));
         Write64(Root, Root + 0x1000 | Present | Writable);
         Write64(Root + 0x1000, Root + 0x2000 | Present | Writable);
@@ -31,7 +30,8 @@ public sealed unsafe class VectorGuest : IDisposable
         Write64(Root + 0x2008, 0x20_0000 | Present | Writable | Large);
         Write64(Gdt + 8, 0x00AF_9B00_0000_FFFF);
         Write64(Gdt + 16, 0x00CF_9300_0000_FFFF);
-        for (ulong vector = 0; vector < 32; vector++) Write64(Idt + 16 * vector, Handlers + 16 * vector | 8UL << 16 | 0x8EUL << 40);
+        for (ulong vector = 0; vector < 32; vector++)
+            Write64(Idt + 16 * vector, Handlers + 16 * vector | 8UL << 16 | 0x8EUL << 40);
         _cpu.Start(isLong: true, Code, Root, Gdt, 23, code: 8, data: 16);
         _cpu.State->IdtBase = Idt;
         _cpu.State->IdtLimit = 0xFFF;
@@ -92,6 +92,15 @@ public sealed unsafe class VectorGuest : IDisposable
         if (s->Rip == Code + (ulong)code.Length) return null;
         Assert.That(s->Rip, Is.InRange(Handlers, Handlers + 0x200), "Code ends behind itself or in a handler.");
         return (int)(s->Rip - Handlers) / 16;
+    }
+
+    public static byte[] Assemble(Action<Assembler> write)
+    {
+        var assembler = new Assembler(64);
+        write(assembler);
+        using var bytes = new MemoryStream();
+        assembler.Assemble(new StreamCodeWriter(bytes), Code);
+        return bytes.ToArray();
     }
 
     public Span<byte> Read(ulong address, int length)
