@@ -15,7 +15,7 @@ sealed class RandomPagingProgram(Random random)
     public const byte BackToKernel = 0x82;
     public const int Roots = 3;
 
-    const int TableCount = 6, FrameCount = 6, Indices = 3;
+    const int TableCount = 5, FrameCount = 4, Indices = 2;
 
     public static ulong RootOf(int index) => index == 0 ? RootTable : OtherRoots + 0x1000 * (ulong)(index - 1);
 
@@ -37,11 +37,11 @@ sealed class RandomPagingProgram(Random random)
     /// <summary>What an entry of a pool's table may be.</summary>
     public ulong Entry()
     {
-        ulong target = random.Next(5) < 2 ? Tables + 0x1000 * (ulong)random.Next(TableCount) : Frames + 0x1000 * (ulong)random.Next(FrameCount);
-        ulong bits = random.Next(6) == 0 ? 0 : Present;
-        if (random.Next(4) != 0) bits |= Writable;
-        if (random.Next(3) != 0) bits |= User;
-        if (random.Next(8) == 0) bits |= NoExecute;
+        ulong target = random.Next(5) < 3 ? Tables + 0x1000 * (ulong)random.Next(TableCount) : Frames + 0x1000 * (ulong)random.Next(FrameCount);
+        ulong bits = random.Next(20) == 0 ? 0 : Present;
+        if (random.Next(8) != 0) bits |= Writable;
+        if (random.Next(8) != 0) bits |= User;
+        if (random.Next(16) == 0) bits |= NoExecute;
         if (random.Next(3) == 0) bits |= Accessed;
         if (random.Next(3) == 0) bits |= Dirty;
         if (random.Next(12) == 0) return bits | Large | 0x60_0000;   // 2 MiB that hold the pools themselves
@@ -50,26 +50,32 @@ sealed class RandomPagingProgram(Random random)
 
     void WritePiece(Assembler code)
     {
-        switch (random.Next(16))
+        switch (random.Next(40))
         {
-            case < 5: Access(code); break;
-            case < 9: ChangeEntry(code); break;
-            case 9: AccessAsUser(code); break;
-            case 10:
+            case < 18:
+                ulong linear = Linear();
+                Access(code, linear);
+                ChangeEntry(code);
+                Access(code, linear);
+                break;
+            case < 23: Access(code, Linear()); break;
+            case < 26: ChangeEntry(code); break;
+            case < 30: AccessAsUser(code); break;
+            case < 33:
                 code.mov(rax, RootOf(random.Next(Roots)));
                 code.mov(cr3, rax);
                 break;
-            case 11:
+            case 33:
                 if (random.Next(2) == 0) code.stac();
                 else code.clac();
                 break;
-            case 12:
+            case 34:
                 code.mov(rax, cr0);
                 code.btc(rax, 16);   // WP
                 code.mov(cr0, rax);
                 break;
-            case 13: Call(code); break;
-            case 14: Repetition(code); break;
+            case < 37: Call(code); break;
+            case < 39: Repetition(code); break;
             default:
                 code.mov(rax, cr4);
                 code.btc(rax, 21);   // SMAP
@@ -78,9 +84,9 @@ sealed class RandomPagingProgram(Random random)
         }
     }
 
-    void Access(Assembler code)
+    void Access(Assembler code, ulong linear)
     {
-        code.mov(rbx, Linear());
+        code.mov(rbx, linear);
         switch (random.Next(5))
         {
             case 0: code.mov(rax, __[rbx]); break;

@@ -27,7 +27,7 @@ public sealed unsafe class RandomPagingTests
                 RunTo(kept, time, null);
                 RunTo(emptied, time, random);
                 Assert.That(Describe(emptied), Is.EqualTo(Describe(kept)), $"program {seed} at {time}");
-                ulong place = RandomPagingProgram.Tables + 8 * (ulong)random.Next(3), entry = new RandomPagingProgram(random).Entry();
+                ulong place = RandomPagingProgram.Tables + 8 * (ulong)random.Next(2), entry = new RandomPagingProgram(random).Entry();
                 kept.Memory.Write64(place, entry);
                 emptied.Memory.Write64(place, entry);
             }
@@ -61,8 +61,8 @@ public sealed unsafe class RandomPagingTests
         for (int i = 1; i < RandomPagingProgram.Roots; i++) pc.Memory.Write64(RandomPagingProgram.RootOf(i), pc.Memory.Read64(RootTable));
         for (int i = 0; i < RandomPagingProgram.Roots; i++)
             pc.Memory.Write64(RandomPagingProgram.RootOf(i) + 8, RandomPagingProgram.Tables + 0x1000UL * (ulong)i | Present | Writable | User);
-        for (ulong place = RandomPagingProgram.Tables; place < RandomPagingProgram.Tables + 0x6000; place += 0x1000)
-            for (ulong index = 0; index < 3; index++) pc.Memory.Write64(place + 8 * index, program.Entry());
+        for (ulong place = RandomPagingProgram.Tables; place < RandomPagingProgram.Tables + 0x5000; place += 0x1000)
+            for (ulong index = 0; index < 2; index++) pc.Memory.Write64(place + 8 * index, program.Entry());
         pc.Map(UserPages, UserPages, Present | Writable | User);
         RandomPagingProgram.WriteUserPrograms(pc);
         WriteHandlers(pc);
