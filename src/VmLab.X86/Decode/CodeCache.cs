@@ -87,6 +87,7 @@ sealed unsafe class CodeCache : IDisposable
         foreach (nint block in code.Blocks)
         {
             ulong key = ((Block*)block)->Key;
+            ((Block*)block)->Key = 0;   // whoever is linked to it sees that it is no more
             _blocks.Remove(key);
             BlockSlot* slot = _s->BlockCache + CodeKey.Slot(key);
             if (slot->Key == key) *slot = default;

@@ -42,7 +42,9 @@ public unsafe struct Op
     /// <summary>An immediate operand, or the branch target relative to the block's first instruction.</summary>
     public ulong Immediate;
 
-    /// <summary>The block that this op continues with, once known; it lies in the same frame.</summary>
+    /// <summary>
+    /// The block that this op continues with, once known: in the same frame it is followed as it is, elsewhere its key is checked.
+    /// </summary>
     public Block* Link;
 }
 

@@ -19,7 +19,7 @@ static unsafe class Branches
 
     /// <summary>Goes on at a target in another page.</summary>
     [MethodImpl(Hot)]
-    public static Op* EndAcross(CpuState* s, Op* op) => Exec.Goto(s, Target(s, op));
+    public static Op* EndAcross(CpuState* s, Op* op) => Exec.GotoLinked(s, op, Target(s, op));
 
     [MethodImpl(Hot)]
     public static Op* JumpIf<TCondition>(CpuState* s, Op* op)
@@ -29,7 +29,7 @@ static unsafe class Branches
     [MethodImpl(Hot)]
     public static Op* JumpAcrossIf<TCondition>(CpuState* s, Op* op)
         where TCondition : ICondition =>
-        TCondition.IsMet(s) ? Exec.Goto(s, Target(s, op)) : op + 1;
+        TCondition.IsMet(s) ? Exec.GotoLinked(s, op, Target(s, op)) : op + 1;
 
     [MethodImpl(Hot)]
     public static Op* JumpTo<W, TSource>(CpuState* s, Op* op)
@@ -55,7 +55,7 @@ static unsafe class Branches
         where W : IWidth
     {
         if (!TryPush<W>(s, op, Exec.NextRip(s, op))) return null;
-        return Exec.Goto(s, Target(s, op));
+        return Exec.GotoLinked(s, op, Target(s, op));
     }
 
     [MethodImpl(Hot)]
@@ -98,7 +98,7 @@ static unsafe class Branches
             else if (op->Extra == 32) s->Gpr[Gpr.Rcx] = (uint)count;
             else *(ushort*)(s->Gpr + Gpr.Rcx) = (ushort)count;
         }
-        return TKind.IsTaken(s, (count & mask) == 0) ? Exec.Goto(s, Target(s, op)) : op + 1;
+        return TKind.IsTaken(s, (count & mask) == 0) ? Exec.GotoLinked(s, op, Target(s, op)) : op + 1;
     }
 
     static ulong Target(CpuState* s, Op* op)

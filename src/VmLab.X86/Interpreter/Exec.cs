@@ -154,6 +154,33 @@ static unsafe class Exec
         return null;
     }
 
+    /// <summary>Goes on at a fixed target in another page; the op's link spares the search while the target is mapped there.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Op* GotoLinked(CpuState* s, Op* op, ulong rip)
+    {
+        s->Rip = rip;
+        ulong linear = rip + s->SegmentBases[Segment.Cs];
+        TlbEntry* entry = s->Tlb + ((linear >> 12) & Tlb.IndexMask);
+        if ((entry->Execute ^ linear) < 4096)
+        {
+            ulong key = linear + (ulong)entry->Delta | s->ModeKey;
+            Block* block = op->Link;
+            if (block == null || block->Key != key)
+            {
+                BlockSlot* slot = s->BlockCache + CodeKey.Slot(key);
+                block = slot->Key == key ? slot->Block : null;
+                op->Link = block;
+            }
+            if (block != null && s->Budget >= block->Count)
+            {
+                s->Budget -= block->Count;
+                return Block.Ops(block);
+            }
+        }
+        s->Leave = Leave.Next;
+        return null;
+    }
+
     /// <summary>Goes on anywhere.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Op* Goto(CpuState* s, ulong rip)
