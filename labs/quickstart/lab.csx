@@ -1,6 +1,6 @@
 #r "nuget: VmLab, 0.1.0"
 #r "nuget: VmLab.Testing, 0.1.0"
-using VmLab; using VmLab.Core; using VmLab.Testing; using NUnit.Framework;
+using VmLab; using VmLab.Testing; using NUnit.Framework;
 
 var fleet = Fleet.Define("quickstart").Seed(7)
     .Vm("alice", out var alice, vm => vm.Boot(Guest.Debian()).Memory(128.MiB))

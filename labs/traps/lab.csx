@@ -1,7 +1,7 @@
 #r "nuget: VmLab, 0.1.0"
 #r "nuget: VmLab.Testing, 0.1.0"
 #r "nuget: Iced, 1.22.0"
-using VmLab; using VmLab.Core; using VmLab.Machines; using VmLab.Testing; using NUnit.Framework;
+using VmLab; using VmLab.Machines; using VmLab.Testing; using NUnit.Framework;
 using Iced.Intel; using static Iced.Intel.AssemblerRegisters;
 
 // A guest of some eighty instructions, written here and now: it needs no kernel and no download.

@@ -30,7 +30,7 @@ static class Failure
         _ => failure.GetType().FullName!,
     };
 
-    static bool IsOurs(Exception failure) => failure is Core.LabException;
+    static bool IsOurs(Exception failure) => failure is LabException;
 
     static (string File, int Line, string Source)? ScriptLine(Exception failure, string? script)
     {

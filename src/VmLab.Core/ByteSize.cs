@@ -1,6 +1,6 @@
 using System.Globalization;
 
-namespace VmLab.Core;
+namespace VmLab;
 
 /// <summary>An amount of memory or storage, in bytes.</summary>
 /// <param name="Bytes">Bytes.</param>

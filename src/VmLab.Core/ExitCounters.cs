@@ -1,4 +1,4 @@
-namespace VmLab.Core;
+namespace VmLab;
 
 /// <summary>Why control came to the monitor.</summary>
 public enum ExitReason

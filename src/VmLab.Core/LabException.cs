@@ -1,4 +1,4 @@
-namespace VmLab.Core;
+namespace VmLab;
 
 /// <summary>The user's mistake, or the user's world out of order: what is wrong, where, and what to do next.</summary>
 /// <param name="message">Says what, where, and what to do; it is shown to the user as it is.</param>

@@ -1,4 +1,4 @@
-namespace VmLab.Core;
+namespace VmLab;
 
 /// <summary>Lets amounts be read aloud: <c>256.MiB</c>, <c>30.Seconds</c>.</summary>
 public static class Units

@@ -2,7 +2,6 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using System.Text.RegularExpressions;
-using VmLab.Core;
 using VmLab.Guests.Packages;
 using VmLab.Guests.Store;
 

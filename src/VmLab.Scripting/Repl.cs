@@ -83,5 +83,5 @@ public sealed class Repl(ScriptHostOptions options, TextReader input, TextWriter
     static bool Stays(Exception exception) => true;
 
     static string Told(Exception exception) =>
-        exception is VmLab.Core.LabException ? exception.Message : $"{exception.GetType().Name}: {exception.Message}";
+        exception is LabException ? exception.Message : $"{exception.GetType().Name}: {exception.Message}";
 }

@@ -1,5 +1,3 @@
-using VmLab.Core;
-
 namespace VmLab.Scripting;
 
 /// <summary>A script, or what it asks for, is wrong; the message says where, with the source line.</summary>

@@ -1,5 +1,3 @@
-using VmLab.Core;
-
 namespace VmLab.X86;
 
 /// <summary>Numbers of model-specific registers. Source: Intel SDM vol. 4; AMD APM vol. 2 appendix A.</summary>

@@ -1,5 +1,3 @@
-using VmLab.Core;
-
 namespace VmLab.X86;
 
 // Delivery of exceptions and interrupts, and the return from them.

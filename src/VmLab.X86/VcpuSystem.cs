@@ -1,5 +1,3 @@
-using VmLab.Core;
-
 namespace VmLab.X86;
 
 // Control registers, debug registers, ports, and the state after a reset.

@@ -1,6 +1,5 @@
 using System.Collections.Immutable;
 using Iced.Intel;
-using VmLab.Core;
 using VmLab.Guests;
 
 namespace VmLab;

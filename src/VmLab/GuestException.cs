@@ -1,5 +1,3 @@
-using VmLab.Core;
-
 namespace VmLab;
 
 /// <summary>A guest did not do what the script waits for. The message says what, and where the lab stood.</summary>

@@ -1,5 +1,3 @@
-using VmLab.Core;
-
 namespace VmLab;
 
 /// <summary>

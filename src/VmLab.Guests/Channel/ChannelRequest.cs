@@ -1,5 +1,4 @@
 using System.Text;
-using VmLab.Core;
 
 namespace VmLab.Guests.Channel;
 

@@ -1,7 +1,6 @@
 using System.Buffers.Binary;
 using System.IO.Compression;
 using K4os.Compression.LZ4;
-using VmLab.Core;
 using ZstdSharp;
 
 namespace VmLab.Guests.Compression;

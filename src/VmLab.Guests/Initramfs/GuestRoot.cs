@@ -1,5 +1,4 @@
 using System.Text;
-using VmLab.Core;
 using VmLab.Guests.Channel;
 
 namespace VmLab.Guests.Initramfs;

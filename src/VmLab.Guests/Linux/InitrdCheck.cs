@@ -1,5 +1,4 @@
 using System.Globalization;
-using VmLab.Core;
 using VmLab.Guests.Compression;
 using VmLab.Guests.Initramfs;
 

@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using VmLab.Core;
 using VmLab.Guests.Compression;
 
 namespace VmLab.Guests.Linux;

@@ -1,6 +1,5 @@
 using System.Text;
 using CliWrap;
-using VmLab.Core;
 
 namespace VmLab.Guests.Packages;
 

@@ -1,7 +1,6 @@
 using System.Formats.Tar;
 using System.Globalization;
 using System.Text;
-using VmLab.Core;
 using VmLab.Guests.Compression;
 
 namespace VmLab.Guests.Packages;

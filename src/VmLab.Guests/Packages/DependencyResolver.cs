@@ -1,5 +1,3 @@
-using VmLab.Core;
-
 namespace VmLab.Guests.Packages;
 
 /// <summary>Finds all that named packages need, to be unpacked into a root that no package manager looks

@@ -1,5 +1,3 @@
-using VmLab.Core;
-
 namespace VmLab.Guests.Packages;
 
 /// <summary>Where packages come from: Debian's archive through apt, or a test's own.</summary>

@@ -1,5 +1,3 @@
-using VmLab.Core;
-
 namespace VmLab.Guests.Packages;
 
 /// <summary>The source no longer has, or cannot deliver, what its lists promise.</summary>

@@ -1,5 +1,4 @@
 using System.Security.Cryptography;
-using VmLab.Core;
 using VmLab.Guests.Compression;
 using VmLab.Guests.Initramfs;
 using VmLab.Guests.Linux;

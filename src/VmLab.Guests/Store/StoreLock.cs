@@ -1,5 +1,3 @@
-using VmLab.Core;
-
 namespace VmLab.Guests.Store;
 
 /// <summary>Keeps other processes out of a store while this one writes to it.</summary>

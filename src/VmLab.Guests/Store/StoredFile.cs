@@ -1,5 +1,4 @@
 using System.IO.Hashing;
-using VmLab.Core;
 
 namespace VmLab.Guests.Store;
 

@@ -1,5 +1,3 @@
-using VmLab.Core;
-
 namespace VmLab.X86;
 
 /// <summary>Handlers of system instructions. Source: Intel SDM vol. 2, by mnemonic.</summary>

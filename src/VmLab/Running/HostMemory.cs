@@ -1,5 +1,4 @@
 using System.Globalization;
-using VmLab.Core;
 
 namespace VmLab.Running;
 

@@ -10,6 +10,7 @@ namespace VmLab.X86.Tests.Native;
 /// </remarks>
 public sealed unsafe class NativeCode : IDisposable
 {
+    const int Alignment = 64;
     const int Read = 1, Write = 2, Execute = 4, Private = 2, Anonymous = 0x20;
 
     readonly nint _page;
@@ -42,13 +43,15 @@ public sealed unsafe class NativeCode : IDisposable
         if (!IsSupported) Assert.Ignore("The oracle is the host's own processor: this test needs Linux on x86-64.");
     }
 
+    /// <summary>Calls the code with a copy of the argument that is aligned for any instruction, and copies it back.</summary>
     public void Run<T>(ref T argument) where T : unmanaged
     {
-        fixed (T* pointer = &argument)
-        {
-            // SAFETY: the page holds the constructor's code and lives until Dispose; the argument is pinned.
-            ((delegate* unmanaged<void*, void>)_page)(pointer);
-        }
+        byte* raw = stackalloc byte[sizeof(T) + Alignment];
+        var aligned = (T*)((nint)(raw + Alignment - 1) & -Alignment);
+        *aligned = argument;
+        // SAFETY: the page holds the constructor's code and lives until Dispose; the argument is on this stack.
+        ((delegate* unmanaged<void*, void>)_page)(aligned);
+        argument = *aligned;
     }
 
     public void Dispose() => Unmap(_page, _size);
