@@ -46,7 +46,8 @@ public sealed unsafe class DeviceTests : GuestTest, IMmioDevice, IPortDevice
 
         Pc.RunToHalt();
 
-        Assert.That(_log, Is.EqualTo(new[] { "2: read 8 of 4", "4: out 0 of 1: 0", "5: in 0 of 2", "7: write 10 of 8: 5" }));
+        Assert.That(_log, Is.EqualTo(new[] { "2: read 8 of 4", "4: out 0 of 1: 0", "5: in 0 of 2",
+            "7: write 10 of 8: 5" }));
         Assert.That(Pc.Clock.Now, Is.EqualTo(9));
     }
 
@@ -122,7 +123,8 @@ public sealed unsafe class DeviceTests : GuestTest, IMmioDevice, IPortDevice
 
         Pc.RunToHalt();
 
-        Assert.That(_log, Is.EqualTo(new[] { "1: write 0 of 2: 7788", "2: write 2 of 2: 7788", "3: write 4 of 2: 7788" }));
+        Assert.That(_log, Is.EqualTo(new[] { "1: write 0 of 2: 7788", "2: write 2 of 2: 7788",
+            "3: write 4 of 2: 7788" }));
     }
 
     [Test]
