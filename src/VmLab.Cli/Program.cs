@@ -24,7 +24,8 @@ static class Program
     // What a command throws, and Ctrl-C, are handled here and in the commands.
     static readonly InvocationConfiguration s_invocation = new()
     {
-        EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null,
+        EnableDefaultExceptionHandler = false,
+        ProcessTerminationTimeout = null,
     };
 
     static int Main(string[] arguments)
@@ -69,7 +70,8 @@ static class Program
         var file = new Argument<string>("FILE.csx") { Description = "The script." };
         var arguments = new Argument<string[]>("args")
         {
-            Description = "After --: the script's Args.", Arity = ArgumentArity.ZeroOrMore,
+            Description = "After --: the script's Args.",
+            Arity = ArgumentArity.ZeroOrMore,
         };
         var run = new Command("run", "Runs a script. Exit code: 0 passed, 1 an assertion failed, 2 script or input wrong, "
             + "3 infrastructure, 130 stopped by Ctrl-C.")
@@ -91,7 +93,8 @@ static class Program
     {
         var packages = new Argument<string[]>("PACKAGE")
         {
-            Description = "Debian packages to have in the guest.", Arity = ArgumentArity.OneOrMore,
+            Description = "Debian packages to have in the guest.",
+            Arity = ArgumentArity.OneOrMore,
         };
         var update = new Option<bool>("--update") { Description = "Asks apt for the packages' present versions." };
         var list = new Command("list", "Shows the guests in the store.");

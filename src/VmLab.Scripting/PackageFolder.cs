@@ -46,7 +46,9 @@ sealed class PackageFolder(string cacheFolder)
         {
             using Process restore = Process.Start(new ProcessStartInfo("dotnet", ["restore", project, "--verbosity", "quiet"])
             {
-                RedirectStandardOutput = true, RedirectStandardError = true, UseShellExecute = false,
+                RedirectStandardOutput = true,
+                RedirectStandardError = true,
+                UseShellExecute = false,
                 Environment = { ["DOTNET_CLI_UI_LANGUAGE"] = "en" },
             })!;
             Task<string> errors = restore.StandardError.ReadToEndAsync();

@@ -28,7 +28,23 @@ public sealed unsafe partial class Vcpu
         }
         ulong key = linear + (ulong)entry->Delta | _s->ModeKey | extraMode;
         Block* block = _code.Find(key);
-        return block != null ? block : Decode(linear, key);
+        if (block != null) return block;
+        bool isKnown = _crossings.TryGetValue(key, out Crossing crossing) && IsAsDecoded(linear, crossing.Bytes);
+        return isKnown ? (Block*)crossing.Block : Decode(linear, key);
+    }
+
+    /// <summary>Whether an instruction in two pages, both in the TLB, still has the bytes that it was decoded from.</summary>
+    bool IsAsDecoded(ulong linear, UInt128 decoded)
+    {
+        int inFirst = BytesInPage(linear, LongestInstruction);
+        ulong rest = linear + (ulong)inFirst;
+        TlbEntry* first = _s->Tlb + ((linear >> 12) & Tlb.IndexMask), second = _s->Tlb + ((rest >> 12) & Tlb.IndexMask);
+        if ((second->Execute ^ rest) >= 4096) return false;
+        Span<byte> bytes = stackalloc byte[16];
+        bytes.Clear();
+        new ReadOnlySpan<byte>((byte*)(linear + (ulong)first->Delta), inFirst).CopyTo(bytes);
+        new ReadOnlySpan<byte>((byte*)(rest + (ulong)second->Delta), LongestInstruction - inFirst).CopyTo(bytes[inFirst..]);
+        return BitConverter.ToUInt128(bytes) == decoded;
     }
 
     bool TryFetch(ulong linear, out ulong physical)

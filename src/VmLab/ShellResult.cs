@@ -28,10 +28,10 @@ public sealed record ShellResult(string Command, string Output, string Error, in
     /// <summary><c>exit code 1</c>, or what kept the command from one.</summary>
     public string Ending => Outcome switch
     {
-        ShellOutcome.Exited    => $"exit code {ExitCode}",
-        ShellOutcome.TimedOut  => "no end within its limit in guest time",
+        ShellOutcome.Exited => $"exit code {ExitCode}",
+        ShellOutcome.TimedOut => "no end within its limit in guest time",
         ShellOutcome.PowerLost => "no end: the machine lost power",
-        _                      => "no end: the guest's kernel panicked",
+        _ => "no end: the guest's kernel panicked",
     };
 
     public override string ToString() => $"`{Command}`: {Ending}";

@@ -98,8 +98,8 @@ public sealed class Vm
         wait.OnHopeless = () => Status switch
         {
             MachineStatus.PoweredOff => Abandoned(command, task, ShellOutcome.PowerLost),
-            MachineStatus.Running    => Abandoned(command, task, ShellOutcome.Panicked),
-            _                        => fail(),
+            MachineStatus.Running => Abandoned(command, task, ShellOutcome.Panicked),
+            _ => fail(),
         };
         return Lab.Await(wait, cancellation);
     }
@@ -209,11 +209,11 @@ public sealed class Vm
 
     internal string WhyStopped => Status switch
     {
-        MachineStatus.PoweredOff  => "it is powered off",
+        MachineStatus.PoweredOff => "it is powered off",
         MachineStatus.TripleFault => $"it stopped at a triple fault, RIP {Cpu.Rip:x16}",
-        MachineStatus.Stuck       => $"it is stuck: halted with interrupts off, and nothing can wake it, RIP {Cpu.Rip:x16}",
-        _ when HasPanicked        => "its kernel panicked",
-        _                         => "it stopped",
+        MachineStatus.Stuck => $"it is stuck: halted with interrupts off, and nothing can wake it, RIP {Cpu.Rip:x16}",
+        _ when HasPanicked => "its kernel panicked",
+        _ => "it stopped",
     };
 
     void DeliverToChannel(Arrival arrival)
@@ -257,11 +257,11 @@ public sealed class Vm
         if (Status == MachineStatus.PoweredOff) _channel?.LosePower();
         Lab.Add(this, Powered.Now, Status switch
         {
-            MachineStatus.PoweredOff  => "powered off",
+            MachineStatus.PoweredOff => "powered off",
             MachineStatus.TripleFault => "triple fault",
-            MachineStatus.Reset       => "reset by the guest",
-            MachineStatus.Stuck       => "stuck: halted with interrupts off",
-            var other                 => other.ToString(),
+            MachineStatus.Reset => "reset by the guest",
+            MachineStatus.Stuck => "stuck: halted with interrupts off",
+            var other => other.ToString(),
         });
     }
 }

@@ -35,8 +35,11 @@ static class Vmlab
         string tool = Path.Combine(AppContext.BaseDirectory, "VmLab.Cli.dll");
         return Process.Start(new ProcessStartInfo("dotnet", [tool, .. arguments])
         {
-            WorkingDirectory = Root, UseShellExecute = false,
-            RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true,
+            WorkingDirectory = Root,
+            UseShellExecute = false,
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
         })!;
     }
 

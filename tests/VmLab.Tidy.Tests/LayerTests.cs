@@ -11,17 +11,17 @@ public sealed class LayerTests
 
     static readonly Dictionary<string, string[]> s_mayReference = new()
     {
-        ["VmLab.Core"]          = [],
-        ["VmLab.X86"]           = ["VmLab.Core"],
-        ["VmLab.Devices"]       = ["VmLab.Core"],
-        ["VmLab.Guests"]        = ["VmLab.Core"],
-        ["VmLab.Machines"]      = s_engine,
+        ["VmLab.Core"] = [],
+        ["VmLab.X86"] = ["VmLab.Core"],
+        ["VmLab.Devices"] = ["VmLab.Core"],
+        ["VmLab.Guests"] = ["VmLab.Core"],
+        ["VmLab.Machines"] = s_engine,
         ["VmLab.Introspection"] = s_machines,
-        ["VmLab"]               = s_lab,
-        ["VmLab.Testing"]       = [.. s_lab, "VmLab"],
-        ["VmLab.Scripting"]     = [.. s_lab, "VmLab"],
-        ["VmLab.Hosts"]         = [.. s_lab, "VmLab"],
-        ["VmLab.Cli"]           = [.. s_lab, "VmLab", "VmLab.Testing", "VmLab.Scripting", "VmLab.Hosts"],
+        ["VmLab"] = s_lab,
+        ["VmLab.Testing"] = [.. s_lab, "VmLab"],
+        ["VmLab.Scripting"] = [.. s_lab, "VmLab"],
+        ["VmLab.Hosts"] = [.. s_lab, "VmLab"],
+        ["VmLab.Cli"] = [.. s_lab, "VmLab", "VmLab.Testing", "VmLab.Scripting", "VmLab.Hosts"],
     };
 
     [TestCaseSource(typeof(Repository), nameof(Repository.Projects))]

@@ -4,14 +4,14 @@ using VmLab.X86.Floating;
 
 namespace VmLab.X86.Tests.Sse;
 
-/// <summary>A processor in long mode, RAM mapped where it lies: it runs an instruction, and tells what it raised.</summary>
+/// <summary>A processor in long mode, RAM mapped where it lies, for one instruction at a time.</summary>
 public sealed unsafe class VectorGuest : IDisposable
 {
     public const ulong Code = 0x1_0000, State = 0x2_0000, Unmapped = 0x40_0000;
 
     const ulong Root = 0x1000, Gdt = 0x5000, Idt = 0x6000, Handlers = 0x8000, StackTop = 0x3_0000;
     const ulong Present = 1, Writable = 2, Large = 0x80;
-    
+
 
     readonly FramePool _pool = new(64.MiB);
     readonly GuestMemory _memory;

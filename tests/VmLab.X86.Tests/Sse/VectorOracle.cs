@@ -43,7 +43,7 @@ public sealed unsafe class VectorOracle : IDisposable
         code.ret();
     });
 
-    /// <summary>Runs it once. An exception needs a live <see cref="FloatTrap"/>; the image has MXCSR even then.</summary>
+    /// <summary>Runs it once. An exception needs a live <see cref="FloatTrap"/>.</summary>
     /// <param name="state">Aligned to 16 bytes.</param>
     public void Run(VectorState* state)
     {
