@@ -44,7 +44,9 @@ public sealed unsafe partial class Vcpu
             case Msr.DebugControl: value = _s->DebugControl; return true;
             case Msr.MachineCheckCapabilities or Msr.MachineCheckStatus or Msr.PlatformId or Msr.FeatureControl: value = 0; return true;
             case Msr.MicrocodeUpdate or Msr.AmdHardwareConfig or Msr.AmdSysConfig or Msr.AmdInterruptPending
-                or Msr.AmdDecodeConfig: value = 0; return true;
+                or Msr.AmdDecodeConfig:
+                value = 0;
+                return true;
         }
         if (FixedMtrr(index) is var slot and >= 0)
         {

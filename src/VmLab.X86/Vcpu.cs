@@ -211,6 +211,13 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
         _s->DeviceTouched = 1;
     }
 
+    /// <summary>As <see cref="Publish"/>, between blocks, where so many counts are taken for what is going on.</summary>
+    void PublishBetween(long countsTaken)
+    {
+        _board.Clock.Now = _s->Deadline - (ulong)(_s->Budget + countsTaken);
+        _s->DeviceTouched = 1;
+    }
+
     void Free()
     {
         if (_isDisposed) return;

@@ -102,6 +102,7 @@ public sealed unsafe partial class Vcpu
     {
         Span<byte> bytes = stackalloc byte[16];
         bytes.Clear();
+        PublishBetween(countsTaken: 0);
         for (int i = 0; i < LongestInstruction; i++) bytes[i] = (byte)_board.Memory.Read(physical + (ulong)i, 1);
         return FindCrossing(physical | _s->ModeKey | extraMode, bytes, (int)(physical & 0xFFF));
     }

@@ -27,9 +27,8 @@ public sealed unsafe partial class Vcpu
         }
         else if ((_s->SystemFlags & Rflags.Interrupt) != 0 && _board.Interrupts.IsRequested)
         {
-            _board.Clock.Now = _s->Deadline - (ulong)_s->Budget;
+            PublishBetween(countsTaken: 0);
             vector = _board.Interrupts.Acknowledge();
-            _s->DeviceTouched = 1;
         }
         else return false;
         Count(ExitReason.Interrupt);
@@ -176,9 +175,11 @@ public sealed unsafe partial class Vcpu
         BitConverter.TryWriteBytes(bytes, value);
         int inFirst = BytesInPage(linear, 8);
         Translate(linear, DataAccess(isWrite: true), out ulong first);
+        if (!_ram.IsRam(first >> 12)) PublishBetween(countsTaken: 1);   // the delivery's own
         WritePhysical(first, bytes[..inFirst]);
         if (inFirst == 8) return;
         Translate(linear + (ulong)inFirst, DataAccess(isWrite: true), out ulong second);
+        if (!_ram.IsRam(second >> 12)) PublishBetween(countsTaken: 1);
         WritePhysical(second, bytes[inFirst..]);
     }
 

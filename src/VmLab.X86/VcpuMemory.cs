@@ -80,7 +80,8 @@ public sealed unsafe partial class Vcpu
     }
 
     /// <summary>
-    /// Reads on the processor's own behalf, with the supervisor's rights: descriptor tables, task state.
+    /// Reads on the processor's own behalf, with the supervisor's rights: descriptor tables, task state. Outside RAM they read
+    /// as ones.
     /// </summary>
     internal bool TryReadSystem(ulong linear, int bytes, out ulong value)
     {
@@ -89,7 +90,7 @@ public sealed unsafe partial class Vcpu
         for (int i = 0; i < bytes; i++)   // a handful of bytes, rarely
         {
             if (!TranslateSystem(linear + (ulong)i, isWrite: false, out ulong physical)) return false;
-            buffer[i] = (byte)_board.Memory.Read(physical, 1);
+            _ram.Read(physical, buffer.Slice(i, 1));
         }
         value = BitConverter.ToUInt64(buffer);
         return true;
@@ -102,7 +103,7 @@ public sealed unsafe partial class Vcpu
         for (int i = 0; i < bytes; i++)
         {
             TranslateSystem(linear + (ulong)i, isWrite: true, out ulong physical);
-            _board.Memory.Write(physical, 1, value >> 8 * i & 0xFF);
+            _ram.Write(physical, [(byte)(value >> 8 * i)]);
         }
         return true;
     }

@@ -11,7 +11,8 @@ namespace VmLab.X86;
 /// </remarks>
 static class FlagLiveness
 {
-    const RflagsBits Arithmetic = RflagsBits.OF | RflagsBits.SF | RflagsBits.ZF | RflagsBits.AF | RflagsBits.CF | RflagsBits.PF;
+    const RflagsBits Arithmetic = RflagsBits.OF | RflagsBits.SF | RflagsBits.ZF | RflagsBits.AF | RflagsBits.CF
+        | RflagsBits.PF;
 
     /// <param name="areDead">Filled with a value for each instruction.</param>
     public static void Find(ReadOnlySpan<Instruction> instructions, Span<bool> areDead)
@@ -32,19 +33,24 @@ static class FlagLiveness
         }
     }
 
-    /// <summary>A shift by CL may be by 0, which leaves all flags; a bit test leaves those that the manual calls undefined.</summary>
+    /// <summary>
+    /// A shift by CL may be by 0, which leaves all flags; a bit test leaves those that the manual calls undefined.
+    /// </summary>
     static RflagsBits SurelyWritten(in Instruction instruction) => instruction.Mnemonic switch
     {
         Mnemonic.Bt or Mnemonic.Bts or Mnemonic.Btr or Mnemonic.Btc => RflagsBits.CF,
-        Mnemonic.Shl or Mnemonic.Sal or Mnemonic.Shr or Mnemonic.Sar or Mnemonic.Rol or Mnemonic.Ror or Mnemonic.Rcl or Mnemonic.Rcr
-            or Mnemonic.Shld or Mnemonic.Shrd when instruction.GetOpKind(instruction.OpCount - 1) == OpKind.Register => RflagsBits.None,
+        Mnemonic.Shl or Mnemonic.Sal or Mnemonic.Shr or Mnemonic.Sar or Mnemonic.Rol or Mnemonic.Ror or Mnemonic.Rcl
+            or Mnemonic.Rcr
+            or Mnemonic.Shld or Mnemonic.Shrd when instruction.GetOpKind(instruction.OpCount - 1) == OpKind.Register =>
+                RflagsBits.None,
         _ => instruction.RflagsModified & Arithmetic,
     };
 
     /// <summary>Nothing but general registers, immediates and flags, and no way to fault.</summary>
     static bool IsPlain(in Instruction instruction)
     {
-        if (instruction.FlowControl != FlowControl.Next || instruction.IsStackInstruction || instruction.IsPrivileged) return false;
+        if (instruction.FlowControl != FlowControl.Next || instruction.IsStackInstruction || instruction.IsPrivileged)
+            return false;
         if (instruction.OpCount == 0 || !instruction.Op0Register.IsGPR()) return false;
         if (instruction.Mnemonic is Mnemonic.Div or Mnemonic.Idiv) return false;
         for (int i = 0; i < instruction.OpCount; i++)
@@ -52,7 +58,8 @@ static class FlagLiveness
             OpKind kind = instruction.GetOpKind(i);
             bool isRegister = kind == OpKind.Register && instruction.GetOpRegister(i).IsGPR();
             bool isAddress = kind == OpKind.Memory && instruction.Mnemonic == Mnemonic.Lea;
-            if (!isRegister && !isAddress && kind is not (>= OpKind.Immediate8 and <= OpKind.Immediate32to64)) return false;
+            if (!isRegister && !isAddress && kind is not (>= OpKind.Immediate8 and <= OpKind.Immediate32to64))
+                return false;
         }
         return true;
     }

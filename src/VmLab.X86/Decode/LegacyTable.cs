@@ -2,7 +2,9 @@ using Iced.Intel;
 
 namespace VmLab.X86;
 
-/// <summary>Chooses the handler of an instruction that 64-bit mode no longer has, or that loads a far pointer.</summary>
+/// <summary>
+/// Chooses the handler of an instruction that 64-bit mode no longer has, or that loads a far pointer.
+/// </summary>
 static unsafe class LegacyTable
 {
     /// <returns><see langword="null"/> when the instruction is none of these.</returns>

@@ -28,7 +28,8 @@ static unsafe class LegacyOps
         byte* frame = Exec.Readable(s, op, Stack.Linear(s, s->Gpr[Gpr.Rsp]), 8 * W.Bytes);
         if (frame == null) return Exec.Abandon(s, op);
         for (int register = 0; register < 8; register++)
-            if (register != Gpr.Rsp) W.WriteRegister((byte*)(s->Gpr + register), W.Read(frame + (7 - register) * W.Bytes));
+            if (register != Gpr.Rsp)
+                W.WriteRegister((byte*)(s->Gpr + register), W.Read(frame + (7 - register) * W.Bytes));
         Stack.SetPointer(s, s->Gpr[Gpr.Rsp] + 8 * (ulong)W.Bytes);
         return op + 1;
     }
@@ -92,12 +93,14 @@ static unsafe class LegacyOps
         byte* bounds = Exec.Readable(s, op, TAddress.Of(s, op), 2 * W.Bytes);
         if (bounds == null) return Exec.Abandon(s, op);
         long index = (long)W.SignExtend(W.Read((byte*)s + op->A));
-        bool isInside = index >= (long)W.SignExtend(W.Read(bounds)) && index <= (long)W.SignExtend(W.Read(bounds + W.Bytes));
+        bool isInside = index >= (long)W.SignExtend(W.Read(bounds))
+            && index <= (long)W.SignExtend(W.Read(bounds + W.Bytes));
         return isInside ? op + 1 : Exec.Raise(s, op, Vector.BoundRange);
     }
 
     /// <summary>INTO: the interrupt of vector 4 when OF is set.</summary>
-    public static Op* InterruptOnOverflow(CpuState* s, Op* op) => Flags.Overflow(s) ? SystemOps.SoftwareInterrupt(s, op) : op + 1;
+    public static Op* InterruptOnOverflow(CpuState* s, Op* op) =>
+        Flags.Overflow(s) ? SystemOps.SoftwareInterrupt(s, op) : op + 1;
 
     /// <summary>ARPL: raises a selector's RPL to another's.</summary>
     public static Op* AdjustPrivilege(CpuState* s, Op* op)
@@ -130,7 +133,9 @@ static unsafe class LegacyOps
         return Exec.LeaveAfter(s, op, Leave.Next);
     }
 
-    /// <summary>CALL ptr16:n: the selector is in <see cref="Op.Displacement"/>, the width in <see cref="Op.Extra"/>.</summary>
+    /// <summary>
+    /// CALL ptr16:n: the selector is in <see cref="Op.Displacement"/>, the width in <see cref="Op.Extra"/>.
+    /// </summary>
     public static Op* CallFarDirect(CpuState* s, Op* op) =>
         Vcpu.Of(s).CallFar(op, (ushort)op->Displacement, op->Immediate, op->Extra);
 

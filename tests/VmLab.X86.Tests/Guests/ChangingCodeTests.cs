@@ -101,7 +101,8 @@ public sealed unsafe class ChangingCodeTests : GuestTest
     [TestCase(false)]
     public void An_instruction_that_lies_in_two_pages_is_changed_in_the_second(bool byDma)
     {
-        const ulong Crossing = VcpuFixture.Code + 0x1000 - 2;   // mov eax, imm32: the immediate reaches into the next page
+        // mov eax, imm32: the immediate reaches into the next page
+        const ulong Crossing = VcpuFixture.Code + 0x1000 - 2;
         Pc.Load(code =>
         {
             code.mov(eax, 0x0101_0101);

@@ -25,7 +25,8 @@ public sealed unsafe class CompatibilityTests : GuestTest
             code.mov(eax, 0xFFFF_FFFF);
             code.db(0x40);                              // INC EAX here, a REX prefix in 64-bit mode
             code.mov(ebx, 0x1234);
-            code.db([0xEA, .. BitConverter.GetBytes((uint)VcpuFixture.Code + 0x100), .. BitConverter.GetBytes(KernelCode)]);
+            code.db([0xEA, .. BitConverter.GetBytes((uint)VcpuFixture.Code + 0x100),
+                .. BitConverter.GetBytes(KernelCode)]);
         }, Narrow, bitness: 32);
         Pc.Load(code =>
         {
@@ -36,7 +37,8 @@ public sealed unsafe class CompatibilityTests : GuestTest
 
         Pc.RunToHalt();
 
-        Assert.That((Register(Gpr.Rax), Register(Gpr.Rbx), Register(Gpr.Rcx)), Is.EqualTo((0UL, 0x1234UL, 0x1_0000_0001UL)));
+        Assert.That((Register(Gpr.Rax), Register(Gpr.Rbx), Register(Gpr.Rcx)),
+            Is.EqualTo((0UL, 0x1234UL, 0x1_0000_0001UL)));
         Assert.That(State->Rip, Is.EqualTo(VcpuFixture.Code + 0x10B));
     }
 
@@ -55,7 +57,8 @@ public sealed unsafe class CompatibilityTests : GuestTest
 
         Assert.That(Pc.HaltedVector, Is.EqualTo(Done));
         ulong[] frame = Pc.Frame(5);
-        Assert.That((frame[1], frame[3], frame[4]), Is.EqualTo(((ulong)UserCode32, UserPages + 0x3000 - 4, (ulong)UserData)));
+        Assert.That((frame[1], frame[3], frame[4]),
+            Is.EqualTo(((ulong)UserCode32, UserPages + 0x3000 - 4, (ulong)UserData)));
         Assert.That((Register(Gpr.Rax), Register(Gpr.Rcx)), Is.EqualTo((4UL, 0x22UL)));
         Assert.That(Pc.Memory.Read32(UserPages + 0x3000 - 4), Is.EqualTo(0x11));
     }
@@ -119,7 +122,8 @@ public sealed unsafe class CompatibilityTests : GuestTest
 
         Assert.That(Pc.HaltedVector, Is.EqualTo(Vector.InvalidOpcode));
         ulong[] frame = Pc.Frame(5);
-        Assert.That((frame[0], frame[1], Register(Gpr.Rsp)), Is.EqualTo((UserPages, (ulong)UserCode32, KernelStackTop - 40)));
+        Assert.That((frame[0], frame[1], Register(Gpr.Rsp)),
+            Is.EqualTo((UserPages, (ulong)UserCode32, KernelStackTop - 40)));
     }
 
     // Vol. 3A §3.4.2: outside 64-bit mode a null data segment may be loaded but not used.
@@ -160,7 +164,8 @@ public sealed unsafe class CompatibilityTests : GuestTest
     /// <summary>Runs 32-bit code in ring 3, entered as a system does.</summary>
     void RunNarrow(Action<Assembler> write)
     {
-        for (ulong page = UserPages; page < UserPages + 0x4000; page += 0x1000) Pc.Map(page, page, Present | Writable | User);
+        for (ulong page = UserPages; page < UserPages + 0x4000; page += 0x1000)
+            Pc.Map(page, page, Present | Writable | User);
         Pc.Load(write, UserPages, bitness: 32);
         Pc.Load(code =>
         {

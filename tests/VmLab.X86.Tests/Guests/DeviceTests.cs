@@ -46,7 +46,8 @@ public sealed unsafe class DeviceTests : GuestTest, IMmioDevice, IPortDevice
 
         Pc.RunToHalt();
 
-        Assert.That(_log, Is.EqualTo(new[] { "2: read 8 of 4", "4: out 0 of 1: 0", "5: in 0 of 2", "7: write 10 of 8: 5" }));
+        Assert.That(_log, Is.EqualTo(new[] { "2: read 8 of 4", "4: out 0 of 1: 0", "5: in 0 of 2",
+            "7: write 10 of 8: 5" }));
         Assert.That(Pc.Clock.Now, Is.EqualTo(9));
     }
 
@@ -122,7 +123,8 @@ public sealed unsafe class DeviceTests : GuestTest, IMmioDevice, IPortDevice
 
         Pc.RunToHalt();
 
-        Assert.That(_log, Is.EqualTo(new[] { "1: write 0 of 2: 7788", "2: write 2 of 2: 7788", "3: write 4 of 2: 7788" }));
+        Assert.That(_log, Is.EqualTo(new[] { "1: write 0 of 2: 7788", "2: write 2 of 2: 7788",
+            "3: write 4 of 2: 7788" }));
     }
 
     [Test]
@@ -185,6 +187,43 @@ public sealed unsafe class DeviceTests : GuestTest, IMmioDevice, IPortDevice
 
         Assert.That(Register(Gpr.Rax), Is.EqualTo(ulong.MaxValue));
         Assert.That(Pc.Bus.UnclaimedAccesses, Is.EqualTo(2));
+    }
+
+    // A guest may fetch from a device, or have its stack and its tables there: whatever the device answers, the time is exact.
+    [TestCase(1UL)]
+    [TestCase(3UL)]
+    [TestCase(1000UL)]
+    public void Fetches_and_frames_in_a_device_have_their_exact_time(ulong slice)
+    {
+        Pc.Load(code =>
+        {
+            code.nop();
+            code.nop();
+            code.mov(rsp, Page + 0x800);
+            code.jmp(rbx);   // the device answers with zeros: ADD [RAX], AL
+        });
+        State->Gpr[Gpr.Rax] = Data;
+        Pc.Memory.Write(HandlerOf(Vector.Nmi), [0x90, 0xF4]);
+        while (Pc.Clock.Now < 6) Pc.Cpu.Run(ulong.Min(slice, 6 - Pc.Clock.Now));
+        Pc.Cpu.RaiseNmi();
+        while (State->IsHalted == 0) Pc.Cpu.Run(slice);
+
+        string[] fetches = [.. _log.Where(line => line.EndsWith("read 0 of 1", StringComparison.Ordinal))];
+        string[] frame = [.. _log.Where(line => line.Contains("write"))];
+        Assert.That(fetches, Is.EqualTo(new[] { "4: read 0 of 1" }));
+        Assert.That(frame, Has.Length.EqualTo(5).And.All.StartsWith("6: "));
+    }
+
+    [Test]
+    public void A_table_in_a_device_reads_as_ones()
+    {
+        State->IdtBase = Page;
+        Pc.Load(code => code.@int(0x40));
+
+        StopReason reason = Pc.Cpu.Run(10);
+
+        Assert.That(reason, Is.EqualTo(StopReason.Shutdown));
+        Assert.That(_log, Is.Empty);
     }
 
     // Each count is a nanosecond, and the counter reads the time before its instruction.

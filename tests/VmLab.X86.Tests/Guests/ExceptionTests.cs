@@ -52,7 +52,8 @@ public sealed unsafe class ExceptionTests : GuestTest
         Of("rdmsr of nothing", code => code.rdmsr(), Vector.GeneralProtection, 0),
         Of("mov ss, null with RPL 1", code => code.mov(ss, edx), Vector.GeneralProtection, 0),
         Of("mov ds, beyond the table", code => code.mov(ds, r8d), Vector.GeneralProtection, null),
-        Of("cmpxchg16b, not aligned", code => code.cmpxchg16b(__xmmword_ptr[(long)StackTop - 0x108]), Vector.GeneralProtection, 0),
+        Of("cmpxchg16b, not aligned", code =>
+            code.cmpxchg16b(__xmmword_ptr[(long)StackTop - 0x108]), Vector.GeneralProtection, 0),
         Of("load from an absent page", code => code.mov(eax, __[r8]), Vector.PageFault, 0),
         Of("read-modify-write of an absent page", code => code.inc(__dword_ptr[r8]), Vector.PageFault, 2),
         Of("ltr of a code segment", code => code.db(0x0F, 0x00, 0xDD), Vector.GeneralProtection, KernelCode),
@@ -124,7 +125,8 @@ public sealed unsafe class ExceptionTests : GuestTest
 
         Assert.That(Pc.HaltedVector, Is.EqualTo(Vector.PageFault));
         ulong[] frame = Pc.Frame(5);
-        Assert.That((frame[1], frame[4], Register(Gpr.Rbp)), Is.EqualTo((VcpuFixture.Code, Absent + 0x100, Absent + 0x100)));
+        Assert.That((frame[1], frame[4], Register(Gpr.Rbp)),
+            Is.EqualTo((VcpuFixture.Code, Absent + 0x100, Absent + 0x100)));
         Assert.That(State->Cr2 & ~0xFFFUL, Is.EqualTo(Absent));
     }
 
@@ -153,7 +155,8 @@ public sealed unsafe class ExceptionTests : GuestTest
         Stack("retf", code => code.db(0x48, 0xCB)),
     ];
 
-    static TestCaseData Stack(string name, Action<Assembler> instruction) => new TestCaseData(instruction).SetArgDisplayNames(name);
+    static TestCaseData Stack(string name, Action<Assembler> instruction) =>
+        new TestCaseData(instruction).SetArgDisplayNames(name);
 
     // §6.14.5: an IST stack is taken without regard to privilege; §6.14.2: the frame is aligned to 16 bytes.
     [Test]
@@ -179,8 +182,10 @@ public sealed unsafe class ExceptionTests : GuestTest
 
         Pc.RunToHalt();
 
-        Assert.That(State->SystemFlags & (Rflags.Interrupt | Rflags.NestedTask | Rflags.Trap | Rflags.Resume), Is.EqualTo(expected));
-        Assert.That(Pc.Frame(5)[2] & (Rflags.Interrupt | Rflags.NestedTask), Is.EqualTo(Rflags.Interrupt | Rflags.NestedTask));
+        Assert.That(State->SystemFlags & (Rflags.Interrupt | Rflags.NestedTask | Rflags.Trap | Rflags.Resume),
+            Is.EqualTo(expected));
+        Assert.That(Pc.Frame(5)[2] & (Rflags.Interrupt | Rflags.NestedTask),
+            Is.EqualTo(Rflags.Interrupt | Rflags.NestedTask));
     }
 
     // §6.13: the error code of a fault met in a delivery: vector, IDT bit, and EXT where no INT n was the cause.
@@ -290,8 +295,10 @@ public sealed unsafe class ExceptionTests : GuestTest
 
         Assert.That(Register(Gpr.Rsp), Is.EqualTo(KernelStackTop - 40));
         ulong[] frame = Pc.Frame(5);
-        Assert.That((frame[0], frame[1], frame[3], frame[4]), Is.EqualTo((UserPages, (ulong)UserCode, rsp, (ulong)UserData)));
-        Assert.That((State->SegmentSelectors[Segment.Ss], State->SegmentSelectors[Segment.Cs], State->Cpl), Is.EqualTo(((ushort)0, KernelCode, (byte)0)));
+        Assert.That((frame[0], frame[1], frame[3], frame[4]),
+            Is.EqualTo((UserPages, (ulong)UserCode, rsp, (ulong)UserData)));
+        Assert.That((State->SegmentSelectors[Segment.Ss], State->SegmentSelectors[Segment.Cs], State->Cpl),
+            Is.EqualTo(((ushort)0, KernelCode, (byte)0)));
     }
 
     // §6.4.4 and vol. 2, INT3: a trap returns behind its instruction.

@@ -5,14 +5,16 @@ namespace VmLab.X86.Tests.Guests;
 /// <summary>Whatever bytes a guest runs, the host lives, counts are kept, and a cut run is the same run.</summary>
 public sealed unsafe class HostileCodeTests
 {
-    const int QuickGuests = 60, SlowGuests = 100_000;
+    const int QuickGuests = 60, SlowGuests = 5_000;
     const ulong Counts = 400;
 
     [Test]
-    public void Random_bytes_do_no_harm([Values] bool isUser, [Values] bool isNarrow) => Run(1, QuickGuests, isUser, isNarrow);
+    public void Random_bytes_do_no_harm([Values] bool isUser, [Values] bool isNarrow) =>
+        Run(1, QuickGuests, isUser, isNarrow);
 
     [Test, Explicit("Many guests."), Category("Slow")]
-    public void Random_bytes_do_no_harm_at_length([Values] bool isUser, [Values] bool isNarrow) => Run(1_000_000, SlowGuests, isUser, isNarrow);
+    public void Random_bytes_do_no_harm_at_length([Values] bool isUser, [Values] bool isNarrow) =>
+        Run(1_000_000, SlowGuests, isUser, isNarrow);
 
     static void Run(int firstSeed, int guests, bool isUser, bool isNarrow)
     {
@@ -32,9 +34,11 @@ public sealed unsafe class HostileCodeTests
         ulong end = pc.Clock.Now + counts;
         while (pc.Clock.Now < end)
         {
-            ulong slice = isSliced ? ulong.Min(end - pc.Clock.Now, (ulong)random.Next(1, 9)) : end - pc.Clock.Now, before = pc.Clock.Now;
+            ulong before = pc.Clock.Now, left = end - before;
+            ulong slice = isSliced ? ulong.Min(left, (ulong)random.Next(1, 9)) : left;
             StopReason reason = pc.Cpu.Run(slice);
-            if (reason == StopReason.Budget && pc.Clock.Now != before + slice) Assert.Fail($"{pc.Clock.Now - before} counts of {slice}");
+            if (reason == StopReason.Budget && pc.Clock.Now != before + slice)
+                Assert.Fail($"{pc.Clock.Now - before} counts of {slice}");
             if (reason is StopReason.Halted or StopReason.Shutdown) pc.Clock.Now = end;
         }
     }
@@ -50,10 +54,14 @@ public sealed unsafe class HostileCodeTests
         pc.Memory.Write(HandlerOf(0), bytes.AsSpan(0, 0x1000));
         pc.EnterUser();
         CpuState* s = pc.State;
-        if (!isUser) (s->Cpl, s->SegmentSelectors[Segment.Cs], s->SegmentRights[Segment.Cs], s->SegmentRights[Segment.Ss]) = (0, KernelCode, 0xA09B, 0xC093);
+        if (!isUser)
+            (s->Cpl, s->SegmentSelectors[Segment.Cs], s->SegmentRights[Segment.Cs], s->SegmentRights[Segment.Ss]) =
+                (0, KernelCode, 0xA09B, 0xC093);
         if (isNarrow) s->SegmentRights[Segment.Cs] ^= SegmentRights.Long | SegmentRights.Big;
         for (int i = 0; i < 16; i++)
-            if (i != Gpr.Rsp) s->Gpr[i] = random.Next(3) == 0 ? (ulong)random.NextInt64() : (random.Next(2) == 0 ? Data : UserPages) + (ulong)random.Next(0x2000);
+            if (i != Gpr.Rsp)
+                s->Gpr[i] = random.Next(3) == 0 ? (ulong)random.NextInt64()
+                    : (random.Next(2) == 0 ? Data : UserPages) + (ulong)random.Next(0x2000);
         if (random.Next(4) == 0) s->SystemFlags |= Rflags.Trap;
         pc.Cpu.Refresh();
     }
@@ -61,7 +69,9 @@ public sealed unsafe class HostileCodeTests
     // Pure noise is mostly faults: let common opcodes and prefixes come more often.
     static byte Likely(byte value, Random random)
     {
-        ReadOnlySpan<byte> common = [0x0F, 0x48, 0x66, 0x89, 0x8B, 0x01, 0xF3, 0xF2, 0xA4, 0xAB, 0x90, 0xC3, 0xE8, 0x75, 0xEB, 0x50, 0x58, 0xFF, 0xD8, 0xDD, 0x67, 0xF0, 0x65, 0xC8, 0xCF];
+        ReadOnlySpan<byte> common =
+            [0x0F, 0x48, 0x66, 0x89, 0x8B, 0x01, 0xF3, 0xF2, 0xA4, 0xAB, 0x90, 0xC3, 0xE8, 0x75, 0xEB, 0x50, 0x58,
+            0xFF, 0xD8, 0xDD, 0x67, 0xF0, 0x65, 0xC8, 0xCF];
         return random.Next(2) == 0 ? value : common[random.Next(common.Length)];
     }
 

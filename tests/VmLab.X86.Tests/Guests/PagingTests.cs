@@ -138,7 +138,8 @@ public sealed unsafe class PagingTests : GuestTest
 
         Assert.That(Pc.Memory.Read64(entry) & (Accessed | Dirty), Is.EqualTo(expected));
         foreach (int level in (int[])[2, 3, 4])
-            Assert.That(Pc.Memory.Read64(Pc.EntryOf(Page, level)) & (Accessed | Dirty), Is.EqualTo(Accessed), $"level {level}");
+            Assert.That(Pc.Memory.Read64(Pc.EntryOf(Page, level)) & (Accessed | Dirty), Is.EqualTo(Accessed),
+                $"level {level}");
     }
 
     [Test]

@@ -76,7 +76,8 @@ public sealed unsafe class PrivilegeTests : GuestTest
 
     [TestCase((ulong)UserCode, 0x8000_0000_0000UL, (ulong)UserData, 0UL, Description = "RIP that is not canonical")]
     [TestCase((ulong)UserCode, UserPages, 0UL, 0UL, Description = "a null SS for ring 3")]
-    [TestCase((ulong)UserCode, UserPages, (ulong)KernelData, (ulong)KernelData, Description = "an SS of ring 0 for ring 3")]
+    [TestCase((ulong)UserCode, UserPages, (ulong)KernelData, (ulong)KernelData,
+        Description = "an SS of ring 0 for ring 3")]
     [TestCase(0UL, UserPages, (ulong)UserData, 0UL, Description = "a null CS")]
     [TestCase((ulong)UserData, UserPages, (ulong)UserData, 0x20UL, Description = "data for CS")]
     [TestCase(0x48UL, UserPages, (ulong)UserData, 0x48UL, Description = "a CS beyond the table")]
@@ -144,12 +145,16 @@ public sealed unsafe class PrivilegeTests : GuestTest
 
         Pc.RunToHalt();
 
-        Assert.That((Register(Gpr.Rcx), Register(9), Register(Gpr.Rax), Register(Gpr.Rbx)), Is.EqualTo((UserPages + 4, userStack, (ulong)KernelCode, (ulong)KernelData)));
-        Assert.That(Register(Gpr.R11) & 0xFFFF, Is.EqualTo(Rflags.Direction | Rflags.Interrupt | Rflags.Carry | Rflags.Fixed | Register(Gpr.R11) & 0xD4));
+        Assert.That((Register(Gpr.Rcx), Register(9), Register(Gpr.Rax), Register(Gpr.Rbx)),
+            Is.EqualTo((UserPages + 4, userStack, (ulong)KernelCode, (ulong)KernelData)));
+        Assert.That(Register(Gpr.R11) & 0xFFFF,
+            Is.EqualTo(Rflags.Direction | Rflags.Interrupt | Rflags.Carry | Rflags.Fixed | Register(Gpr.R11) & 0xD4));
         Assert.That(Register(Gpr.R8) & (Rflags.Interrupt | Rflags.Direction), Is.Zero, "masked in the kernel");
         ulong[] frame = Pc.Frame(5);
-        Assert.That((frame[0], frame[1], frame[3], frame[4]), Is.EqualTo((UserPages + 6, (ulong)UserCode, userStack, (ulong)UserData)));
-        Assert.That(frame[2] & (Rflags.Interrupt | Rflags.Direction), Is.EqualTo(Rflags.Interrupt | Rflags.Direction), "and given back");
+        Assert.That((frame[0], frame[1], frame[3], frame[4]),
+            Is.EqualTo((UserPages + 6, (ulong)UserCode, userStack, (ulong)UserData)));
+        Assert.That(frame[2] & (Rflags.Interrupt | Rflags.Direction), Is.EqualTo(Rflags.Interrupt | Rflags.Direction),
+            "and given back");
     }
 
     [Test]
@@ -160,7 +165,8 @@ public sealed unsafe class PrivilegeTests : GuestTest
 
         Pc.RunToHalt();
 
-        Assert.That((Pc.HaltedVector, Pc.Frame(2)[1], State->Cpl), Is.EqualTo((Vector.GeneralProtection, VcpuFixture.Code, (byte)0)));
+        Assert.That((Pc.HaltedVector, Pc.Frame(2)[1], State->Cpl),
+            Is.EqualTo((Vector.GeneralProtection, VcpuFixture.Code, (byte)0)));
     }
 
     [Test]
@@ -258,6 +264,7 @@ public sealed unsafe class PrivilegeTests : GuestTest
 
     void MapUser()
     {
-        for (ulong page = UserPages; page < UserPages + 0x4000; page += 0x1000) Pc.Map(page, page, Present | Writable | User);
+        for (ulong page = UserPages; page < UserPages + 0x4000; page += 0x1000)
+            Pc.Map(page, page, Present | Writable | User);
     }
 }

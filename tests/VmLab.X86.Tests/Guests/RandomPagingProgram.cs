@@ -4,14 +4,18 @@ using static VmLab.X86.Tests.Guests.VcpuFixture;
 
 namespace VmLab.X86.Tests.Guests;
 
-/// <summary>Writes programs that rebuild page tables at every level while they use them, in rings 0 and 3, under several roots.</summary>
+/// <summary>
+/// Writes programs that rebuild page tables at every level while they use them, in rings 0 and 3, under several roots.
+/// </summary>
 /// <remarks>
-/// A handful of pages serve as tables of any level, as several at once, and as data. The program runs where nothing of that reaches.
+/// A handful of pages serve as tables of any level, as several at once, and as data. The program runs where nothing of
+/// that reaches.
 /// A page fault notes CR2 and its error code behind R13 and goes on at R12.
 /// </remarks>
 sealed class RandomPagingProgram(Random random)
 {
-    public const ulong Tables = 0x60_0000, Frames = 0x70_0000, Base = 0x80_0000_0000, UserCode = UserPages, Log = 0x48_0000, OtherRoots = 0x58_0000;
+    public const ulong Tables = 0x60_0000, Frames = 0x70_0000, Base = 0x80_0000_0000, UserCode = UserPages,
+        Log = 0x48_0000, OtherRoots = 0x58_0000;
     public const byte BackToKernel = 0x82;
     public const int Roots = 3;
 
@@ -37,7 +41,8 @@ sealed class RandomPagingProgram(Random random)
     /// <summary>What an entry of a pool's table may be.</summary>
     public ulong Entry()
     {
-        ulong target = random.Next(5) < 3 ? Tables + 0x1000 * (ulong)random.Next(TableCount) : Frames + 0x1000 * (ulong)random.Next(FrameCount);
+        ulong target = random.Next(5) < 3 ? Tables + 0x1000 * (ulong)random.Next(TableCount)
+            : Frames + 0x1000 * (ulong)random.Next(FrameCount);
         ulong bits = random.Next(20) == 0 ? 0 : Present;
         if (random.Next(8) != 0) bits |= Writable;
         if (random.Next(8) != 0) bits |= User;
@@ -101,7 +106,8 @@ sealed class RandomPagingProgram(Random random)
     /// <summary>Changes an entry through the identity map, or through whatever maps it.</summary>
     void ChangeEntry(Assembler code)
     {
-        ulong place = random.Next(8) == 0 ? RootOf(random.Next(Roots)) + 8 : Tables + 0x1000 * (ulong)random.Next(TableCount) + 8 * (ulong)random.Next(Indices);
+        ulong place = random.Next(8) == 0 ? RootOf(random.Next(Roots)) + 8
+            : Tables + 0x1000 * (ulong)random.Next(TableCount) + 8 * (ulong)random.Next(Indices);
         code.mov(rbx, place);
         code.mov(rax, Entry());
         switch (random.Next(6))
@@ -128,7 +134,8 @@ sealed class RandomPagingProgram(Random random)
     /// <summary>The user's three programs: a load, a store, a call.</summary>
     public static void WriteUserPrograms(VcpuFixture pc)
     {
-        Action<Assembler>[] programs = [code => code.mov(rax, __[rbx]), code => code.mov(__[rbx], r9), code => code.jmp(rbx)];
+        Action<Assembler>[] programs =
+            [code => code.mov(rax, __[rbx]), code => code.mov(__[rbx], r9), code => code.jmp(rbx)];
         for (int i = 0; i < programs.Length; i++)
             pc.Load(code =>
             {
@@ -152,7 +159,14 @@ sealed class RandomPagingProgram(Random random)
         code.rep.stosb();
     }
 
-    ulong Linear() => LinearPage() + (ulong)(random.Next(4) == 0 ? random.Next(0xFF9, 0x1000) : random.Next(2) == 0 ? 8 * random.Next(Indices) : random.Next(0x1000));
+    ulong Linear() => LinearPage() + (ulong)(random.Next(4) switch
+    {
+        0 => random.Next(0xFF9, 0x1000),
+        1 => 8 * random.Next(Indices),
+        _ => random.Next(0x1000),
+    });
 
-    ulong LinearPage() => Base | (ulong)random.Next(Indices) << 30 | (ulong)random.Next(Indices) << 21 | (ulong)random.Next(Indices) << 12;
+    ulong LinearPage() =>
+        Base | (ulong)random.Next(Indices) << 30 | (ulong)random.Next(Indices) << 21
+        | (ulong)random.Next(Indices) << 12;
 }

@@ -4,10 +4,12 @@ using static VmLab.X86.Tests.Guests.VcpuFixture;
 
 namespace VmLab.X86.Tests.Guests;
 
-/// <summary>Programs that rebuild their page tables run the same with a TLB that is emptied all the time: it never shows.</summary>
+/// <summary>
+/// Programs that rebuild their page tables run the same with a TLB that is emptied all the time: it never shows.
+/// </summary>
 public sealed unsafe class RandomPagingTests
 {
-    const int QuickPrograms = 12, SlowPrograms = 20_000;
+    const int QuickPrograms = 12, SlowPrograms = 2_000;
     const ulong Counts = 4000, Step = 500;
 
     [Test]
@@ -27,7 +29,8 @@ public sealed unsafe class RandomPagingTests
                 RunTo(kept, time, null);
                 RunTo(emptied, time, random);
                 Assert.That(Describe(emptied), Is.EqualTo(Describe(kept)), $"program {seed} at {time}");
-                ulong place = RandomPagingProgram.Tables + 8 * (ulong)random.Next(2), entry = new RandomPagingProgram(random).Entry();
+                ulong place = RandomPagingProgram.Tables + 8 * (ulong)random.Next(2);
+                ulong entry = new RandomPagingProgram(random).Entry();
                 kept.Memory.Write64(place, entry);
                 emptied.Memory.Write64(place, entry);
             }
@@ -58,9 +61,11 @@ public sealed unsafe class RandomPagingTests
         var pc = new VcpuFixture();
         var random = new Random(seed);
         var program = new RandomPagingProgram(random);
-        for (int i = 1; i < RandomPagingProgram.Roots; i++) pc.Memory.Write64(RandomPagingProgram.RootOf(i), pc.Memory.Read64(RootTable));
+        for (int i = 1; i < RandomPagingProgram.Roots; i++)
+            pc.Memory.Write64(RandomPagingProgram.RootOf(i), pc.Memory.Read64(RootTable));
         for (int i = 0; i < RandomPagingProgram.Roots; i++)
-            pc.Memory.Write64(RandomPagingProgram.RootOf(i) + 8, RandomPagingProgram.Tables + 0x1000UL * (ulong)i | Present | Writable | User);
+            pc.Memory.Write64(RandomPagingProgram.RootOf(i) + 8, RandomPagingProgram.Tables + 0x1000UL * (ulong)i
+                | Present | Writable | User);
         for (ulong place = RandomPagingProgram.Tables; place < RandomPagingProgram.Tables + 0x5000; place += 0x1000)
             for (ulong index = 0; index < 2; index++) pc.Memory.Write64(place + 8 * index, program.Entry());
         pc.Map(UserPages, UserPages, Present | Writable | User);
@@ -91,7 +96,8 @@ public sealed unsafe class RandomPagingTests
             code.mov(rsp, StackTop);
             code.jmp(r12);
         }, Resume);
-        foreach (byte vector in (byte[])[Vector.InvalidOpcode, Vector.GeneralProtection, Vector.DivideError]) pc.SetGate(vector, Resume);
+        foreach (byte vector in (byte[])[Vector.InvalidOpcode, Vector.GeneralProtection, Vector.DivideError])
+            pc.SetGate(vector, Resume);
         pc.SetGate(Vector.PageFault, OfFault);
         pc.SetGate(RandomPagingProgram.BackToKernel, Resume, dpl: 3);
     }

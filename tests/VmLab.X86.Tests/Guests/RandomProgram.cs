@@ -200,7 +200,9 @@ sealed class RandomProgram(Random random, ulong pageEntry, ulong[] frames)
         code.mov(rbx, ChangingPage + (ulong)random.Next(0x1000));
         code.mov(rsi, pageEntry);
         if (random.Next(2) == 0) code.add(Wide(), __[rbx]);
-        if (random.Next(3) != 0) code.mov(__dword_ptr[rsi], (int)(frames[random.Next(frames.Length)] | VcpuFixture.Present | VcpuFixture.Writable));
+        if (random.Next(3) != 0)
+            code.mov(__dword_ptr[rsi],
+                (int)(frames[random.Next(frames.Length)] | VcpuFixture.Present | VcpuFixture.Writable));
         if (random.Next(2) == 0) code.mov(__[rbx], Byte());
         if (random.Next(2) == 0) code.mov(rax, __[rsi]);   // accessed and dirty as they are
     }

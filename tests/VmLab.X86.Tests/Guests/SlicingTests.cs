@@ -18,10 +18,12 @@ public sealed unsafe class SlicingTests
     public enum Cut { Whole, Single, Slices, DroppedCaches }
 
     [Test]
-    public void A_run_does_not_depend_on_how_it_is_cut([Values(Cut.Single, Cut.Slices, Cut.DroppedCaches)] Cut cut) => Compare(cut, 1, QuickPrograms);
+    public void A_run_does_not_depend_on_how_it_is_cut([Values(Cut.Single, Cut.Slices, Cut.DroppedCaches)] Cut cut) =>
+        Compare(cut, 1, QuickPrograms);
 
     [Test, Explicit("Many programs."), Category("Slow")]
-    public void A_run_does_not_depend_on_how_it_is_cut_at_length([Values(Cut.Single, Cut.Slices, Cut.DroppedCaches)] Cut cut) =>
+    public void A_run_does_not_depend_on_how_it_is_cut_at_length(
+        [Values(Cut.Single, Cut.Slices, Cut.DroppedCaches)] Cut cut) =>
         Compare(cut, 1_000_000, SlowPrograms);
 
     static void Compare(Cut cut, int firstSeed, int programs)
@@ -74,7 +76,8 @@ public sealed unsafe class SlicingTests
             Pc.Ports.Add(RandomProgram.Port, 8, this);
             Pc.Ports.Add(0x80, 8, this);
             WriteHandlers();
-            ulong start = VcpuFixture.Code + (ulong)random.Next(0x1000);   // blocks and instructions meet page boundaries anywhere
+            // blocks and instructions meet page boundaries anywhere
+            ulong start = VcpuFixture.Code + (ulong)random.Next(0x1000);
             Pc.Load(code => new RandomProgram(random, entry, s_frames).Write(code, random.Next(20, 120)), start);
             for (int i = 0; i < 16; i++) Pc.State->Gpr[i] = (ulong)random.NextInt64();
             Pc.State->Gpr[Gpr.Rsp] = StackTop;
@@ -95,7 +98,12 @@ public sealed unsafe class SlicingTests
             while (Pc.Clock.Now < time)
             {
                 ulong left = time - Pc.Clock.Now;
-                ulong slice = cut switch { Cut.Whole => left, Cut.Single => 1, _ => ulong.Min(left, (ulong)_slices.Next(1, 30)) };
+                ulong slice = cut switch
+                {
+                    Cut.Whole => left,
+                    Cut.Single => 1,
+                    _ => ulong.Min(left, (ulong)_slices.Next(1, 30)),
+                };
                 if (cut == Cut.DroppedCaches && _slices.Next(3) == 0) Pc.Cpu.Refresh();
                 ulong before = Pc.Clock.Now;
                 StopReason reason = Pc.Cpu.Run(slice);

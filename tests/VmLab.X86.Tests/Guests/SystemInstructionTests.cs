@@ -5,13 +5,16 @@ using static VmLab.X86.Tests.Guests.VcpuFixture;
 
 namespace VmLab.X86.Tests.Guests;
 
-/// <summary>Control, debug and model-specific registers, tables, selectors. Source: Intel SDM vol. 2, by mnemonic.</summary>
+/// <summary>
+/// Control, debug and model-specific registers, tables, selectors. Source: Intel SDM vol. 2, by mnemonic.
+/// </summary>
 public sealed unsafe class SystemInstructionTests : GuestTest
 {
     [Test]
     public void Tables_are_stored_as_they_were_loaded()
     {
-        Pc.Memory.Write(Data, [0x47, 0, .. BitConverter.GetBytes(Gdt), 0, 0, 0, 0, 0, 0, 0xFF, 0x0F, .. BitConverter.GetBytes(Idt)]);
+        Pc.Memory.Write(Data,
+            [0x47, 0, .. BitConverter.GetBytes(Gdt), 0, 0, 0, 0, 0, 0, 0xFF, 0x0F, .. BitConverter.GetBytes(Idt)]);
         Run(code =>
         {
             code.lgdt(__[(long)Data]);
@@ -324,7 +327,8 @@ public sealed unsafe class SystemInstructionTests : GuestTest
     [Test]
     public void A_far_call_returns_far()
     {
-        Pc.Memory.Write(Data, [.. BitConverter.GetBytes((uint)VcpuFixture.Code + 0x400), .. BitConverter.GetBytes(KernelCode)]);
+        Pc.Memory.Write(Data,
+            [.. BitConverter.GetBytes((uint)VcpuFixture.Code + 0x400), .. BitConverter.GetBytes(KernelCode)]);
         Pc.Load(code =>
         {
             code.mov(rbx, __[rsp]);
@@ -337,7 +341,8 @@ public sealed unsafe class SystemInstructionTests : GuestTest
             code.mov(edx, 5);
         });
 
-        Assert.That((Register(Gpr.Rbx) & uint.MaxValue, Register(Gpr.Rcx) & 0xFFFF), Is.EqualTo((VcpuFixture.Code + 7, (ulong)KernelCode)));
+        Assert.That((Register(Gpr.Rbx) & uint.MaxValue, Register(Gpr.Rcx) & 0xFFFF),
+            Is.EqualTo((VcpuFixture.Code + 7, (ulong)KernelCode)));
         Assert.That((Register(Gpr.Rdx), Register(Gpr.Rsp)), Is.EqualTo((5UL, StackTop)));
     }
 

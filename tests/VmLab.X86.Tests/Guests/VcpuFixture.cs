@@ -21,12 +21,14 @@ public sealed class FakeInterrupts : IInterruptSource
 /// </remarks>
 public sealed unsafe class VcpuFixture : IDisposable
 {
-    public const ulong Present = 1, Writable = 2, User = 4, Accessed = 0x20, Dirty = 0x40, Large = 0x80, NoExecute = 1UL << 63;
+    public const ulong Present = 1, Writable = 2, User = 4, Accessed = 0x20, Dirty = 0x40, Large = 0x80,
+        NoExecute = 1UL << 63;
 
-    public const ushort KernelCode = 0x08, KernelData = 0x10, UserCode32 = 0x1B, UserData = 0x23, UserCode = 0x2B, KernelCode32 = 0x30, TaskState = 0x38;
+    public const ushort KernelCode = 0x08, KernelData = 0x10, UserCode32 = 0x1B, UserData = 0x23, UserCode = 0x2B,
+        KernelCode32 = 0x30, TaskState = 0x38;
 
-    public const ulong Gdt = 0x5000, Idt = 0x6000, Tss = 0x7000, Handlers = 0x8000, Code = 0x1_0000, Data = 0x2_0000, UserPages = 0x4_0000,
-        StackTop = 0x3_0000, KernelStackTop = 0x3_4000, FirstIstTop = 0x3_6000;
+    public const ulong Gdt = 0x5000, Idt = 0x6000, Tss = 0x7000, Handlers = 0x8000, Code = 0x1_0000, Data = 0x2_0000,
+        UserPages = 0x4_0000, StackTop = 0x3_0000, KernelStackTop = 0x3_4000, FirstIstTop = 0x3_6000;
 
     const ulong Root = 0x10_0000, TablesEnd = 0x20_0000, AddressBits = 0xFF_FFFF_F000;
 
@@ -71,7 +73,8 @@ public sealed unsafe class VcpuFixture : IDisposable
     public int HaltedVectorAtEntry => (int)(State->Rip - Handlers) / 16;
 
     /// <summary>The words that the delivery pushed: error code where there is one, RIP, CS, RFLAGS, RSP, SS.</summary>
-    public ulong[] Frame(int words) => [.. Enumerable.Range(0, words).Select(i => Memory.Read64(State->Gpr[Gpr.Rsp] + 8 * (ulong)i))];
+    public ulong[] Frame(int words) =>
+        [.. Enumerable.Range(0, words).Select(i => Memory.Read64(State->Gpr[Gpr.Rsp] + 8 * (ulong)i))];
 
     /// <summary>Maps a page of 4 KiB, 2 MiB or 1 GiB, through tables that allow everything.</summary>
     /// <returns>Physical address of the last entry.</returns>
@@ -160,7 +163,8 @@ public sealed unsafe class VcpuFixture : IDisposable
     void WriteTables()
     {
         ulong[] descriptors =
-            [0, 0x00AF_9B00_0000_FFFF, 0x00CF_9300_0000_FFFF, 0x00CF_FB00_0000_FFFF, 0x00CF_F300_0000_FFFF, 0x00AF_FB00_0000_FFFF, 0x00CF_9B00_0000_FFFF,
+            [0, 0x00AF_9B00_0000_FFFF, 0x00CF_9300_0000_FFFF, 0x00CF_FB00_0000_FFFF, 0x00CF_F300_0000_FFFF,
+                0x00AF_FB00_0000_FFFF, 0x00CF_9B00_0000_FFFF,
              103 | Tss << 16 | 0x89UL << 40, 0];
         for (int i = 0; i < descriptors.Length; i++) Memory.Write64(Gdt + 8 * (ulong)i, descriptors[i]);
         for (int vector = 0; vector < 256; vector++)
@@ -174,7 +178,8 @@ public sealed unsafe class VcpuFixture : IDisposable
     }
 
     /// <param name="type">14 for an interrupt gate, 15 for a trap gate.</param>
-    public void SetGate(byte vector, ulong target, int dpl = 0, int stack = 0, int type = 14, ushort selector = KernelCode)
+    public void SetGate(byte vector, ulong target, int dpl = 0, int stack = 0, int type = 14,
+        ushort selector = KernelCode)
     {
         ulong low = target & 0xFFFF | (ulong)selector << 16 | (ulong)stack << 32 | (ulong)(0x80 | dpl << 5 | type) << 40
             | (target & 0xFFFF_0000) << 32;

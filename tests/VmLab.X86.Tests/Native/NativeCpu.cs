@@ -15,7 +15,8 @@ namespace VmLab.X86.Tests.Native;
 public sealed unsafe class NativeCpu : IDisposable
 {
     /// <summary>Two pages of code; a few pages of data; a stack whose pointer starts in the middle.</summary>
-    public const ulong CodePages = 0x2000_0000, Pads = CodePages + 0x800, DataPages = 0x2004_0000, StackPointer = 0x2003_8000;
+    public const ulong CodePages = 0x2000_0000, Pads = CodePages + 0x800, DataPages = 0x2004_0000,
+        StackPointer = 0x2003_8000;
     public const int CodeLength = 0x2000, DataLength = 0x4000;
 
     /// <summary>What of the stack is compared: half below and half above the pointer.</summary>
@@ -36,7 +37,8 @@ public sealed unsafe class NativeCpu : IDisposable
         _isNarrow = isNarrow;
         NativeCode.SkipElsewhere();
         nint at = Map((nint)Arena, ArenaLength, Read | Write | Execute, Private | Fixed | Anonymous, -1, 0);
-        if (at != (nint)Arena) throw new InvalidOperationException($"mmap at 0x{Arena:X} failed: errno {Marshal.GetLastPInvokeError()}.");
+        if (at != (nint)Arena)
+            throw new InvalidOperationException($"mmap at 0x{Arena:X} failed: errno {Marshal.GetLastPInvokeError()}.");
         var (bytes, epilogue) = WriteStub(isNarrow);
         _epilogue = epilogue;
         bytes.CopyTo(Bytes(Entry, bytes.Length));
@@ -78,7 +80,8 @@ public sealed unsafe class NativeCpu : IDisposable
 
     void WritePad(int index)
     {
-        Span<byte> store = _isNarrow ? [0xC7, 0x05, 0, 0, 0, 0, 0, 0, 0, 0] : [0xC7, 0x04, 0x25, 0, 0, 0, 0, 0, 0, 0, 0];   // mov dword [Context + 16], index + 1
+        Span<byte> store = _isNarrow ? [0xC7, 0x05, 0, 0, 0, 0, 0, 0, 0, 0]
+            : [0xC7, 0x04, 0x25, 0, 0, 0, 0, 0, 0, 0, 0];   // mov dword [Context + 16], index + 1
         BitConverter.TryWriteBytes(store[^8..], (uint)Context + 16);
         BitConverter.TryWriteBytes(store[^4..], index + 1);
         store.CopyTo(Bytes(PadOf(index), store.Length));
@@ -105,7 +108,8 @@ public sealed unsafe class NativeCpu : IDisposable
 
     static (byte[] Bytes, ulong Epilogue) WriteStub(bool isNarrow)
     {
-        AssemblerRegister64[] registers = [rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15];
+        AssemblerRegister64[] registers =
+            [rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15];
         AssemblerRegister64[] saved = [rbx, rbp, r12, r13, r14, r15];
         const long Values = (long)Context + 64;
         var code = new Assembler(64);
@@ -132,7 +136,8 @@ public sealed unsafe class NativeCpu : IDisposable
         foreach (AssemblerRegister64 register in saved.Reverse()) code.pop(register);
         code.ret();
         using var bytes = new MemoryStream();
-        AssemblerResult result = code.Assemble(new StreamCodeWriter(bytes), Entry, BlockEncoderOptions.ReturnNewInstructionOffsets);
+        AssemblerResult result =
+            code.Assemble(new StreamCodeWriter(bytes), Entry, BlockEncoderOptions.ReturnNewInstructionOffsets);
         return (bytes.ToArray(), result.GetLabelRIP(epilogue));
     }
 

@@ -15,8 +15,10 @@ sealed class CaseGenerator(Random random, Func<ulong, ulong> memory, bool isNarr
 
     static readonly ulong[] s_edges =
     [
-        0, 1, 2, 0x7F, 0x80, 0x81, 0xFF, 0x100, 0x7FFF, 0x8000, 0xFFFF, 0x1_0000, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF, 0x1_0000_0000,
-        long.MaxValue, 1UL << 63, ulong.MaxValue, ulong.MaxValue - 1, 0xFFFF_FFFF_FFFF_FF80, 0xFFFF_FFFF_FFFF_8000, 0xFFFF_FFFF_8000_0000,
+        0, 1, 2, 0x7F, 0x80, 0x81, 0xFF, 0x100, 0x7FFF, 0x8000, 0xFFFF, 0x1_0000, 0x7FFF_FFFF, 0x8000_0000,
+        0xFFFF_FFFF, 0x1_0000_0000,
+        long.MaxValue, 1UL << 63, ulong.MaxValue, ulong.MaxValue - 1, 0xFFFF_FFFF_FFFF_FF80, 0xFFFF_FFFF_FFFF_8000,
+        0xFFFF_FFFF_8000_0000,
     ];
 
     readonly CaseOperands _operands = new(random, isNarrow);
@@ -38,7 +40,8 @@ sealed class CaseGenerator(Random random, Func<ulong, ulong> memory, bool isNarr
         OpCodeInfo form = code.ToOpCode();
         for (int i = 0; i < form.OpCount; i++)
             if (!_operands.TrySet(ref instruction, i, form.GetOpKind(i), gpr)) return null;
-        if (instruction.Op0Kind == OpKind.Memory && form.CanUseLockPrefix && random.Next(4) == 0) instruction.HasLockPrefix = true;
+        if (instruction.Op0Kind == OpKind.Memory && form.CanUseLockPrefix && random.Next(4) == 0)
+            instruction.HasLockPrefix = true;
 
         var stores = new List<(ulong, ulong)>();
         if (isNarrow)
@@ -64,7 +67,8 @@ sealed class CaseGenerator(Random random, Func<ulong, ulong> memory, bool isNarr
     {
         var writer = new ByteWriter();
         var encoder = Encoder.Create(bitness, writer);
-        return encoder.TryEncode(instruction, address, out _, out string? error) && error is null ? [.. writer.Bytes] : null;
+        bool isGood = encoder.TryEncode(instruction, address, out _, out string? error) && error is null;
+        return isGood ? [.. writer.Bytes] : null;
     }
 
     /// <summary>Fits registers and memory to what the instruction does with them.</summary>
@@ -80,25 +84,36 @@ sealed class CaseGenerator(Random random, Func<ulong, ulong> memory, bool isNarr
         {
             case Mnemonic.Div or Mnemonic.Idiv: return TryFitDividend(instruction, gpr);
             case Mnemonic.Bt or Mnemonic.Bts or Mnemonic.Btr or Mnemonic.Btc: return TryFitBit(instruction, gpr);
-            case Mnemonic.Cmpxchg when random.Next(2) == 0 && !Uses(instruction, Reg.RAX): gpr[Gpr.Rax] = OperandValue(instruction, gpr); return true;
+            case Mnemonic.Cmpxchg when random.Next(2) == 0 && !Uses(instruction, Reg.RAX):
+                gpr[Gpr.Rax] = OperandValue(instruction, gpr);
+                return true;
             case Mnemonic.Cmpxchg16b when (EffectiveAddress(instruction, gpr) & 15) != 0: return false;
-            case Mnemonic.Cmpxchg8b or Mnemonic.Cmpxchg16b when random.Next(2) == 0 && !Uses(instruction, Reg.RAX) && !Uses(instruction, Reg.RDX):
+            case Mnemonic.Cmpxchg8b or Mnemonic.Cmpxchg16b when random.Next(2) == 0 && !Uses(instruction, Reg.RAX)
+                && !Uses(instruction, Reg.RDX):
                 ulong address = EffectiveAddress(instruction, gpr);
                 int width = instruction.Mnemonic == Mnemonic.Cmpxchg16b ? 8 : 4;
                 (gpr[Gpr.Rax], gpr[Gpr.Rdx]) = (memory(address), memory(address + (ulong)width));
                 return true;
-            case Mnemonic.Leave or Mnemonic.Enter: gpr[Gpr.Rbp] = NativeCpu.StackPointer + (ulong)random.Next(64); return true;
+            case Mnemonic.Leave or Mnemonic.Enter:
+                gpr[Gpr.Rbp] = NativeCpu.StackPointer + (ulong)random.Next(64);
+                return true;
             case Mnemonic.Aam: return instruction.Immediate8 != 0;
             case Mnemonic.Bound:
-                stores.Add((EffectiveAddress(instruction, gpr), instruction.Op0Register.GetSize() == 2 ? 0x7FFF_8000UL : 0x7FFF_FFFF_8000_0000));
+                ulong widest = instruction.Op0Register.GetSize() == 2 ? 0x7FFF_8000UL : 0x7FFF_FFFF_8000_0000;
+                stores.Add((EffectiveAddress(instruction, gpr), widest));
                 return true;
             case Mnemonic.Popf or Mnemonic.Popfd or Mnemonic.Popfq:
                 stores.Add((gpr[Gpr.Rsp], Bits() & (Writable | Rflags.Identification) | Always));
                 return true;
             case Mnemonic.Ret: stores.Add((gpr[Gpr.Rsp], Pad())); return true;
-            case Mnemonic.Jmp or Mnemonic.Call when instruction.Op0Kind == OpKind.Memory: stores.Add((EffectiveAddress(instruction, gpr), Pad())); return true;
-            case Mnemonic.Jmp or Mnemonic.Call when instruction.Op0Kind == OpKind.Register: gpr[instruction.Op0Register.GetNumber()] = Pad(); return true;
-            case Mnemonic.Loop or Mnemonic.Loope or Mnemonic.Loopne or Mnemonic.Jrcxz or Mnemonic.Jecxz when random.Next(2) == 0:
+            case Mnemonic.Jmp or Mnemonic.Call when instruction.Op0Kind == OpKind.Memory:
+                stores.Add((EffectiveAddress(instruction, gpr), Pad()));
+                return true;
+            case Mnemonic.Jmp or Mnemonic.Call when instruction.Op0Kind == OpKind.Register:
+                gpr[instruction.Op0Register.GetNumber()] = Pad();
+                return true;
+            case Mnemonic.Loop or Mnemonic.Loope or Mnemonic.Loopne or Mnemonic.Jrcxz
+                or Mnemonic.Jecxz when random.Next(2) == 0:
                 gpr[Gpr.Rcx] = gpr[Gpr.Rcx] & ~0xFFFF_FFFFUL | (uint)random.Next(3);
                 return true;
             default: return true;
@@ -107,10 +122,12 @@ sealed class CaseGenerator(Random random, Func<ulong, ulong> memory, bool isNarr
 
     void SetString(ref Instruction instruction, ulong[] gpr)
     {
-        bool isNarrow = instruction.Op0Kind is OpKind.MemorySegESI or OpKind.MemoryESEDI || instruction.Op1Kind is OpKind.MemorySegESI or OpKind.MemoryESEDI;
+        bool isNarrow = instruction.Op0Kind is OpKind.MemorySegESI or OpKind.MemoryESEDI
+            || instruction.Op1Kind is OpKind.MemorySegESI or OpKind.MemoryESEDI;
         ulong noise = isNarrow ? Bits() << 32 : 0;
         gpr[Gpr.Rsi] = StringPointer() | noise;
-        gpr[Gpr.Rdi] = (random.Next(3) == 0 ? gpr[Gpr.Rsi] + (ulong)random.Next(-9, 9) & uint.MaxValue : StringPointer()) | noise;   // often overlapping
+        gpr[Gpr.Rdi] = (random.Next(3) == 0 ? gpr[Gpr.Rsi] + (ulong)random.Next(-9, 9) & uint.MaxValue
+            : StringPointer()) | noise;   // often overlapping
         gpr[Gpr.Rcx] = (uint)random.Next(random.Next(3) == 0 ? 400 : 6) | noise;
         int prefix = random.Next(3);
         if (prefix == 1) instruction.HasRepPrefix = true;
@@ -124,7 +141,8 @@ sealed class CaseGenerator(Random random, Func<ulong, ulong> memory, bool isNarr
 
     bool TryFitDividend(in Instruction instruction, ulong[] gpr)
     {
-        int bits = 8 * (instruction.Op0Kind == OpKind.Memory ? instruction.MemorySize.GetSize() : instruction.Op0Register.GetSize());
+        int bits = 8 * (instruction.Op0Kind == OpKind.Memory ? instruction.MemorySize.GetSize()
+            : instruction.Op0Register.GetSize());
         bool isSigned = instruction.Mnemonic == Mnemonic.Idiv;
         if (!Uses(instruction, Reg.RDX) && !Uses(instruction, Reg.RAX))
         {
@@ -161,17 +179,20 @@ sealed class CaseGenerator(Random random, Func<ulong, ulong> memory, bool isNarr
     {
         if (instruction.Op0Kind == OpKind.Memory) return memory(EffectiveAddress(instruction, gpr));
         Reg register = instruction.Op0Register;
-        return register is >= Reg.AH and <= Reg.BH ? gpr[register - Reg.AH] >> 8 : gpr[register.GetFullRegister().GetNumber()];
+        return register is >= Reg.AH and <= Reg.BH ? gpr[register - Reg.AH] >> 8
+            : gpr[register.GetFullRegister().GetNumber()];
     }
 
     static ulong EffectiveAddress(in Instruction instruction, ulong[] gpr) =>
-        instruction.GetVirtualAddress(instruction.Op0Kind == OpKind.Memory ? 0 : 1, 0, (register, _, _) => register.IsSegmentRegister()
+        instruction.GetVirtualAddress(instruction.Op0Kind == OpKind.Memory ? 0 : 1, 0, (register, _, _) =>
+            register.IsSegmentRegister()
             ? 0
             : gpr[register.GetNumber()] & (register.GetSize() == 4 ? uint.MaxValue : ulong.MaxValue));
 
     static bool Uses(in Instruction instruction, Reg full) =>
         instruction.Op0Kind == OpKind.Register && Uses(instruction.Op0Register, full.GetNumber())
-        || instruction.Op1Kind == OpKind.Register && instruction.OpCount > 1 && Uses(instruction.Op1Register, full.GetNumber())
+        || instruction.Op1Kind == OpKind.Register && instruction.OpCount > 1
+            && Uses(instruction.Op1Register, full.GetNumber())
         || Uses(instruction.MemoryBase, full.GetNumber()) || Uses(instruction.MemoryIndex, full.GetNumber());
 
     static bool Uses(Reg register, int number) => register.IsGPR() && register.GetFullRegister().GetNumber() == number;

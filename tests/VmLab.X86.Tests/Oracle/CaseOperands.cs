@@ -22,11 +22,14 @@ sealed class CaseOperands(Random random, bool isNarrowMode)
             case OpCodeOperandKind.r32_or_mem: return Any(ref i, operand, 4, gpr);
             case OpCodeOperandKind.r64_or_mem: return Any(ref i, operand, 8, gpr);
             case OpCodeOperandKind.r8_reg or OpCodeOperandKind.r8_opcode: return SetRegister(ref i, operand, 1);
-            case OpCodeOperandKind.r16_reg or OpCodeOperandKind.r16_reg_mem or OpCodeOperandKind.r16_rm or OpCodeOperandKind.r16_opcode:
+            case OpCodeOperandKind.r16_reg or OpCodeOperandKind.r16_reg_mem or OpCodeOperandKind.r16_rm
+                or OpCodeOperandKind.r16_opcode:
                 return SetRegister(ref i, operand, 2);
-            case OpCodeOperandKind.r32_reg or OpCodeOperandKind.r32_reg_mem or OpCodeOperandKind.r32_rm or OpCodeOperandKind.r32_opcode:
+            case OpCodeOperandKind.r32_reg or OpCodeOperandKind.r32_reg_mem or OpCodeOperandKind.r32_rm
+                or OpCodeOperandKind.r32_opcode:
                 return SetRegister(ref i, operand, 4);
-            case OpCodeOperandKind.r64_reg or OpCodeOperandKind.r64_reg_mem or OpCodeOperandKind.r64_rm or OpCodeOperandKind.r64_opcode:
+            case OpCodeOperandKind.r64_reg or OpCodeOperandKind.r64_reg_mem or OpCodeOperandKind.r64_rm
+                or OpCodeOperandKind.r64_opcode:
                 return SetRegister(ref i, operand, 8);
             case OpCodeOperandKind.al: return Set(ref i, operand, Reg.AL);
             case OpCodeOperandKind.cl: return Set(ref i, operand, Reg.CL);
@@ -65,7 +68,8 @@ sealed class CaseOperands(Random random, bool isNarrowMode)
             OpCodeOperandKind.imm32 => (OpKind.Immediate32, (uint)Value()),
             OpCodeOperandKind.imm32sex64 => (OpKind.Immediate32to64, (ulong)(int)Value()),
             OpCodeOperandKind.imm64 => (OpKind.Immediate64, Value()),
-            _ => throw new ArgumentOutOfRangeException(nameof(kind), kind, $"{i.Code} has an operand that no draw is known for."),
+            _ => throw new ArgumentOutOfRangeException(nameof(kind), kind,
+                $"{i.Code} has an operand that no draw is known for."),
         };
         i.SetOpKind(operand, immediate.Kind);
         switch (immediate.Kind)
@@ -122,7 +126,8 @@ sealed class CaseOperands(Random random, bool isNarrowMode)
         bool isNarrow = isNarrowMode || random.Next(4) == 0;
         i.SetOpKind(operand, OpKind.Memory);
         (i.MemoryBase, i.MemoryIndex, i.MemoryIndexScale) = (isNarrow ? Reg.EBX : Reg.RBX, Reg.AL, 1);
-        gpr[Gpr.Rbx] = NativeCpu.DataPages + (ulong)random.Next(0x2000) | (isNarrow ? (ulong)random.NextInt64() << 32 : 0);
+        gpr[Gpr.Rbx] = NativeCpu.DataPages + (ulong)random.Next(0x2000)
+            | (isNarrow ? (ulong)random.NextInt64() << 32 : 0);
         return true;
     }
 
@@ -137,7 +142,8 @@ sealed class CaseOperands(Random random, bool isNarrowMode)
     bool TrySetMemory(ref Instruction i, int operand, ulong[] gpr)
     {
         i.SetOpKind(operand, OpKind.Memory);
-        if (random.Next(8) == 0) i.SegmentPrefix = random.Next(4) switch { 0 => Reg.DS, 1 => Reg.ES, 2 => Reg.SS, _ => isNarrowMode ? Reg.SS : Reg.CS };
+        if (random.Next(8) == 0)
+            i.SegmentPrefix = Segment();
         ulong target = Target();
         if (i.Mnemonic == Mnemonic.Cmpxchg16b) target &= ~15UL;
         bool isNarrow = isNarrowMode || random.Next(6) == 0;
@@ -165,7 +171,8 @@ sealed class CaseOperands(Random random, bool isNarrowMode)
 
     bool SetStack(ref Instruction i, bool isNarrow, ulong[] gpr)
     {
-        (i.MemoryBase, i.MemoryDisplacement64, i.MemoryDisplSize) = (isNarrow ? Reg.ESP : Reg.RSP, (ulong)random.Next(-64, 64), 1);
+        (i.MemoryBase, i.MemoryDisplacement64, i.MemoryDisplSize) =
+            (isNarrow ? Reg.ESP : Reg.RSP, (ulong)random.Next(-64, 64), 1);
         if (i.Mnemonic == Mnemonic.Cmpxchg16b) i.MemoryDisplacement64 = (0UL - gpr[Gpr.Rsp]) & 15;
         if (random.Next(2) == 0) return true;
         int index = random.Next(Registers);
@@ -181,7 +188,7 @@ sealed class CaseOperands(Random random, bool isNarrowMode)
         int number = random.Next(Registers), index = random.Next(Registers), scale = 1 << random.Next(4);
         bool hasBase = !hasIndex || random.Next(4) != 0;
         if (hasBase && number == Rsp || hasIndex && index == Rsp) return false;
-        ulong displacement = random.Next(3) switch { 0 => 0, 1 => (ulong)(sbyte)random.Next(), _ => (ulong)random.Next(int.MinValue, int.MaxValue) };
+        ulong displacement = Displacement();
         ulong noise = isNarrow ? (ulong)random.NextInt64() << 32 : 0;
         if (hasIndex)
         {
@@ -196,7 +203,8 @@ sealed class CaseOperands(Random random, bool isNarrowMode)
         if (hasBase)
         {
             i.MemoryBase = first + number;
-            if (!hasIndex || number != index) gpr[number] = target - displacement - (hasIndex ? gpr[index] * (ulong)scale : 0);
+            if (!hasIndex || number != index)
+                gpr[number] = target - displacement - (hasIndex ? gpr[index] * (ulong)scale : 0);
         }
         if (isNarrow)
         {
@@ -204,9 +212,26 @@ sealed class CaseOperands(Random random, bool isNarrowMode)
             if (hasIndex) gpr[index] = (uint)gpr[index] | noise;
         }
         i.MemoryDisplacement64 = isNarrow ? (uint)displacement : displacement;
-        i.MemoryDisplSize = displacement == 0 ? 0 : (long)displacement is >= sbyte.MinValue and <= sbyte.MaxValue ? 1 : isNarrow ? 4 : 8;
+        i.MemoryDisplSize = displacement == 0 ? 0 : (long)displacement is >= sbyte.MinValue and <= sbyte.MaxValue ? 1
+            : isNarrow ? 4 : 8;
         return true;
     }
+
+    ulong Displacement() => random.Next(3) switch
+    {
+        0 => 0,
+        1 => (ulong)(sbyte)random.Next(),
+        _ => (ulong)random.Next(int.MinValue, int.MaxValue),
+    };
+
+    // Outside 64-bit mode nothing is written through CS, and in it FS and GS are the host's own.
+    Reg Segment() => random.Next(4) switch
+    {
+        0 => Reg.DS,
+        1 => Reg.ES,
+        2 => Reg.SS,
+        _ => isNarrowMode ? Reg.SS : Reg.CS,
+    };
 
     /// <summary>An address of the data pages, often where an operand crosses into the next page.</summary>
     ulong Target() => random.Next(4) == 0

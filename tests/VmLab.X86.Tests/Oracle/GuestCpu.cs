@@ -9,7 +9,8 @@ namespace VmLab.X86.Tests.Oracle;
 /// </summary>
 sealed unsafe class GuestCpu : IDisposable
 {
-    const ulong PhysicalCode = 0x40_0000, PhysicalStack = 0x41_0000, PhysicalData = 0x42_0000, StackBase = NativeCpu.StackPointer - 0x1000;
+    const ulong PhysicalCode = 0x40_0000, PhysicalStack = 0x41_0000, PhysicalData = 0x42_0000,
+        StackBase = NativeCpu.StackPointer - 0x1000;
 
     readonly VcpuFixture _fixture = new();
     readonly bool _isNarrow;
@@ -20,9 +21,12 @@ sealed unsafe class GuestCpu : IDisposable
         _isNarrow = isNarrow;
         Enter();
         const ulong Bits = VcpuFixture.Present | VcpuFixture.Writable | VcpuFixture.User;
-        for (ulong page = 0; page < 2; page++) _fixture.Map(NativeCpu.CodePages + (page << 12), PhysicalCode + (page << 12), Bits);
-        for (ulong page = 0; page < 2; page++) _fixture.Map(StackBase + (page << 12), PhysicalStack + (page << 12), Bits);
-        for (int page = 0; page < NativeCpu.DataLength >> 12; page++) _fixture.Map(NativeCpu.DataPages + ((ulong)page << 12), PhysicalOf(page), Bits);
+        for (ulong page = 0; page < 2; page++)
+            _fixture.Map(NativeCpu.CodePages + (page << 12), PhysicalCode + (page << 12), Bits);
+        for (ulong page = 0; page < 2; page++)
+            _fixture.Map(StackBase + (page << 12), PhysicalStack + (page << 12), Bits);
+        for (int page = 0; page < NativeCpu.DataLength >> 12; page++)
+            _fixture.Map(NativeCpu.DataPages + ((ulong)page << 12), PhysicalOf(page), Bits);
         _fixture.Cpu.Refresh();
     }
 
@@ -45,7 +49,8 @@ sealed unsafe class GuestCpu : IDisposable
             ulong slice = ulong.Min(counts, (ulong)slices.Next(1, slices.Next(2) == 0 ? 3 : 100));
             ulong before = _fixture.Clock.Now;
             StopReason reason = _fixture.Cpu.Run(slice);
-            if (reason != StopReason.Budget || _fixture.Clock.Now != before + slice) Trouble = $"stopped with {reason} after {_fixture.Clock.Now - before} of {slice}";
+            if (reason != StopReason.Budget || _fixture.Clock.Now != before + slice)
+                Trouble = $"stopped with {reason} after {_fixture.Clock.Now - before} of {slice}";
             if (s->Cpl != 3) Trouble = $"faulted with vector {_fixture.HaltedVectorAtEntry}, CR2 0x{s->Cr2:X}";
             counts -= slice;
         }
@@ -72,21 +77,27 @@ sealed unsafe class GuestCpu : IDisposable
             var ours = GuestBytes(PhysicalOf(page), 4096);
             var theirs = native.Data.Slice(page << 12, 4096);
             int at = ours.CommonPrefixLength(theirs);
-            if (at < 4096) return [$"byte 0x{NativeCpu.DataPages + ((ulong)page << 12) + (ulong)at:X}: guest {ours[at]:X2}, host {theirs[at]:X2}"];
+            if (at < 4096)
+                return [$"byte 0x{NativeCpu.DataPages + ((ulong)page << 12) + (ulong)at:X}: guest {ours[at]:X2}, host {theirs[at]:X2}"];
         }
-        var stack = GuestBytes(PhysicalStack + (NativeCpu.StackPointer - StackBase) - NativeCpu.StackLength / 2, NativeCpu.StackLength / 2);
+        var stack = GuestBytes(PhysicalStack
+            + (NativeCpu.StackPointer - StackBase) - NativeCpu.StackLength / 2, NativeCpu.StackLength / 2);
         int below = stack.CommonPrefixLength(native.Stack);
-        if (below < stack.Length) return [$"stack byte {below - stack.Length}: guest {stack[below]:X2}, host {native.Stack[below]:X2}"];
+        if (below < stack.Length)
+            return [$"stack byte {below - stack.Length}: guest {stack[below]:X2}, host {native.Stack[below]:X2}"];
         stack = GuestBytes(PhysicalStack + (NativeCpu.StackPointer - StackBase), NativeCpu.StackLength / 2);
         int above = stack.CommonPrefixLength(native.Stack[(NativeCpu.StackLength / 2)..]);
-        return above < stack.Length ? [$"stack byte {above}: guest {stack[above]:X2}, host {native.Stack[NativeCpu.StackLength / 2 + above]:X2}"] : [];
+        return above < stack.Length
+            ? [$"stack byte {above}: guest {stack[above]:X2}, host {native.Stack[NativeCpu.StackLength / 2 + above]:X2}"] : [];
     }
 
     /// <summary>Takes over the host's memory.</summary>
     public void Copy(NativeCpu native)
     {
-        for (int page = 0; page < NativeCpu.DataLength >> 12; page++) _fixture.Memory.Write(PhysicalOf(page), native.Data.Slice(page << 12, 4096));
-        _fixture.Memory.Write(PhysicalStack + (NativeCpu.StackPointer - StackBase) - NativeCpu.StackLength / 2, native.Stack);
+        for (int page = 0; page < NativeCpu.DataLength >> 12; page++)
+            _fixture.Memory.Write(PhysicalOf(page), native.Data.Slice(page << 12, 4096));
+        _fixture.Memory.Write(PhysicalStack
+            + (NativeCpu.StackPointer - StackBase) - NativeCpu.StackLength / 2, native.Stack);
     }
 
     public void Store(ulong address, ulong value)
@@ -105,5 +116,6 @@ sealed unsafe class GuestCpu : IDisposable
     // Neighbours in the guest are no neighbours in RAM.
     static ulong PhysicalOf(int dataPage) => PhysicalData + (ulong)(dataPage * 5 % 16) * 0x1000;
 
-    ReadOnlySpan<byte> GuestBytes(ulong physical, int length) => new(_fixture.Memory.ReadPointer(physical >> 12) + (physical & 0xFFF), length);
+    ReadOnlySpan<byte> GuestBytes(ulong physical, int length) =>
+        new(_fixture.Memory.ReadPointer(physical >> 12) + (physical & 0xFFF), length);
 }

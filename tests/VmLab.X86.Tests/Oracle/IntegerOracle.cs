@@ -4,7 +4,9 @@ using VmLab.X86.Tests.Native;
 
 namespace VmLab.X86.Tests.Oracle;
 
-/// <summary>Draws cases of an instruction, runs them on the host and in a guest, and compares all that may be compared.</summary>
+/// <summary>
+/// Draws cases of an instruction, runs them on the host and in a guest, and compares all that may be compared.
+/// </summary>
 /// <param name="isNarrow">32-bit code.</param>
 public abstract class IntegerOracle(bool isNarrow)
 {
@@ -47,7 +49,8 @@ public abstract class IntegerOracle(bool isNarrow)
                 failures++;
                 if (simplest is null || test.Complexity < simplest.Value.Case.Complexity) simplest = (test, report);
             }
-        Assert.That(failures, Is.Zero, () => $"{failures} of {codes.Length * cases} cases differ; the simplest:\n{simplest!.Value.Report}");
+        Assert.That(failures, Is.Zero, () =>
+            $"{failures} of {codes.Length * cases} cases differ; the simplest:\n{simplest!.Value.Report}");
     }
 
     /// <returns>What differs, or <see langword="null"/>.</returns>
@@ -97,7 +100,8 @@ public abstract class IntegerOracle(bool isNarrow)
         if (s->Rip != rip) text.AppendLine($"  rip: guest {s->Rip:X}, host {rip:X}");
         for (int i = 0; i < 16; i++)
             text.AppendLine($"  {OracleCase.Name(i),-3} in {test.Gpr[i],16:X}"
-                + (s->Gpr[i] != _native.Gpr[i] ? $"  guest {s->Gpr[i]:X}, host {_native.Gpr[i]:X}  <<<" : s->Gpr[i] != test.Gpr[i] ? $"  out {s->Gpr[i]:X}" : ""));
+                + (s->Gpr[i] != _native.Gpr[i] ? $"  guest {s->Gpr[i]:X}, host {_native.Gpr[i]:X}  <<<"
+                    : s->Gpr[i] != test.Gpr[i] ? $"  out {s->Gpr[i]:X}" : ""));
         text.AppendLine($"  flags in [{Names(test.Flags)}] guest [{Names(flags & flagsMask)}] host [{Names(_native.Flags & flagsMask)}]"
             + ((flags & flagsMask) != (_native.Flags & flagsMask) ? "  <<<" : ""));
         foreach (string difference in _guest.Differences(_native)) text.AppendLine($"  {difference}");
@@ -108,7 +112,8 @@ public abstract class IntegerOracle(bool isNarrow)
     static string Names(ulong flags)
     {
         (ulong Bit, string Name)[] all =
-            [(Rflags.Carry, "C"), (Rflags.Parity, "P"), (Rflags.Adjust, "A"), (Rflags.Zero, "Z"), (Rflags.Sign, "S"), (Rflags.Overflow, "O"), (Rflags.Direction, "D")];
+            [(Rflags.Carry, "C"), (Rflags.Parity, "P"), (Rflags.Adjust, "A"), (Rflags.Zero, "Z"), (Rflags.Sign, "S"),
+                (Rflags.Overflow, "O"), (Rflags.Direction, "D")];
         return string.Join(' ', all.Where(flag => (flags & flag.Bit) != 0).Select(flag => flag.Name));
     }
 

@@ -2,7 +2,9 @@ using Iced.Intel;
 
 namespace VmLab.X86.Tests.Oracle;
 
-/// <summary>Every integer instruction that a user program may run in 64-bit mode, against the host's processor.</summary>
+/// <summary>
+/// Every integer instruction that a user program may run in 64-bit mode, against the host's processor.
+/// </summary>
 public sealed class IntegerOracleTests() : IntegerOracle(isNarrow: false)
 {
     public static IEnumerable<TestCaseData> Mnemonics => Cases(isNarrow: false);
@@ -11,17 +13,6 @@ public sealed class IntegerOracleTests() : IntegerOracle(isNarrow: false)
     public void Does_what_the_host_does(Mnemonic mnemonic, Code[] codes) => CompareAll(mnemonic, codes, QuickCases);
 
     [TestCaseSource(nameof(Mnemonics)), Explicit("Millions of cases."), Category("Slow")]
-    public void Does_what_the_host_does_at_length(Mnemonic mnemonic, Code[] codes) => CompareAll(mnemonic, codes, SlowCases);
-}
-
-/// <summary>The same of 32-bit code, as 32-bit programs run it under a 64-bit system.</summary>
-public sealed class NarrowOracleTests() : IntegerOracle(isNarrow: true)
-{
-    public static IEnumerable<TestCaseData> Mnemonics => Cases(isNarrow: true);
-
-    [TestCaseSource(nameof(Mnemonics))]
-    public void Does_what_the_host_does(Mnemonic mnemonic, Code[] codes) => CompareAll(mnemonic, codes, QuickCases / 2);
-
-    [TestCaseSource(nameof(Mnemonics)), Explicit("Millions of cases."), Category("Slow")]
-    public void Does_what_the_host_does_at_length(Mnemonic mnemonic, Code[] codes) => CompareAll(mnemonic, codes, SlowCases);
+    public void Does_what_the_host_does_at_length(Mnemonic mnemonic, Code[] codes) =>
+        CompareAll(mnemonic, codes, SlowCases);
 }

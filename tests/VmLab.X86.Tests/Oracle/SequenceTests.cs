@@ -5,15 +5,20 @@ using VmLab.X86.Tests.Native;
 
 namespace VmLab.X86.Tests.Oracle;
 
-/// <summary>Random instructions in a row, as one block and one at a time: what a block skips, since nobody can see it, nobody may see.</summary>
+/// <summary>
+/// Random instructions in a row, as one block and one at a time: what a block skips, since nobody can see it, nobody
+/// may see.
+/// </summary>
 public sealed unsafe class SequenceTests
 {
     const int QuickSequences = 4_000, SlowSequences = 2_000_000;
     const ulong Address = NativeCpu.CodePages + 0x100, PhysicalCode = 0x40_0000, PhysicalData = 0x42_0000;
 
     static readonly Code[] s_codes =
-        [.. IntegerForms.Of(isNarrow: false).SelectMany(group => group).Where(code => code.FlowControl() == FlowControl.Next && !code.IsStringInstruction()
-            && code.Mnemonic() is not (Mnemonic.Div or Mnemonic.Idiv or Mnemonic.Enter or Mnemonic.Leave or Mnemonic.Xlatb or Mnemonic.Popf or Mnemonic.Popfq))];
+        [.. IntegerForms.Of(isNarrow: false).SelectMany(group => group).Where(code =>
+            code.FlowControl() == FlowControl.Next && !code.IsStringInstruction()
+            && code.Mnemonic() is not (Mnemonic.Div or Mnemonic.Idiv or Mnemonic.Enter or Mnemonic.Leave
+                or Mnemonic.Xlatb or Mnemonic.Popf or Mnemonic.Popfq))];
 
     [Test]
     public void A_block_does_what_its_instructions_do() => Compare(1, QuickSequences);
@@ -41,7 +46,8 @@ public sealed unsafe class SequenceTests
             }
             whole.Cpu.Run((ulong)row.Length);
             for (int count = 0; count < row.Length; count++) single.Cpu.Run(1);
-            Assert.That(Describe(whole), Is.EqualTo(Describe(single)), () => string.Join('\n', row.Select(test => test.ToString())));
+            Assert.That(Describe(whole), Is.EqualTo(Describe(single)), () =>
+                string.Join('\n', row.Select(test => test.ToString())));
         }
         Assert.That(whole.Memory.Hash(), Is.EqualTo(single.Memory.Hash()));
     }
@@ -52,11 +58,14 @@ public sealed unsafe class SequenceTests
         while (true)
         {
             OracleCase test = generator.Next(s_codes[random.Next(s_codes.Length)]);
-            bool isFree = test.Instruction.MemoryBase is Iced.Intel.Register.None or Iced.Intel.Register.RIP && test.Instruction.MemoryIndex == Iced.Intel.Register.None;
+            bool isFree = test.Instruction.MemoryBase is Iced.Intel.Register.None or Iced.Intel.Register.RIP
+                && test.Instruction.MemoryIndex == Iced.Intel.Register.None;
             bool isFarBit = test.Instruction.Mnemonic is Mnemonic.Bt or Mnemonic.Bts or Mnemonic.Btr or Mnemonic.Btc
                 && test.Instruction.Op0Kind == OpKind.Memory && test.Instruction.Op1Kind == OpKind.Register;
-            bool movesStack = test.Instruction.Op0Kind == OpKind.Register && test.Instruction.Op0Register.GetFullRegister() == Iced.Intel.Register.RSP
-                || test.Instruction.OpCount > 1 && test.Instruction.Op1Kind == OpKind.Register && test.Instruction.Op1Register.GetFullRegister() == Iced.Intel.Register.RSP;
+            bool movesStack = test.Instruction.Op0Kind == OpKind.Register
+                && test.Instruction.Op0Register.GetFullRegister() == Iced.Intel.Register.RSP
+                || test.Instruction.OpCount > 1 && test.Instruction.Op1Kind == OpKind.Register
+                    && test.Instruction.Op1Register.GetFullRegister() == Iced.Intel.Register.RSP;
             if (isFree && !isFarBit && !movesStack) return test;
         }
     }
@@ -82,8 +91,10 @@ public sealed unsafe class SequenceTests
         pc.EnterUser();
         const ulong Bits = VcpuFixture.Present | VcpuFixture.Writable | VcpuFixture.User;
         pc.Map(NativeCpu.CodePages, PhysicalCode, Bits);
-        for (ulong page = 0; page < 0x4000; page += 0x1000) pc.Map(NativeCpu.DataPages + page, PhysicalData + page, Bits);
-        for (ulong page = 0; page < 0x2000; page += 0x1000) pc.Map(NativeCpu.StackPointer - 0x1000 + page, PhysicalData + 0x8000 + page, Bits);
+        for (ulong page = 0; page < 0x4000; page += 0x1000)
+            pc.Map(NativeCpu.DataPages + page, PhysicalData + page, Bits);
+        for (ulong page = 0; page < 0x2000; page += 0x1000)
+            pc.Map(NativeCpu.StackPointer - 0x1000 + page, PhysicalData + 0x8000 + page, Bits);
         var data = new byte[0x4000];
         new Random(5).NextBytes(data);
         pc.Memory.Write(PhysicalData, data);

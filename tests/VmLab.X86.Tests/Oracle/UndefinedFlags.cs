@@ -27,7 +27,8 @@ static class UndefinedFlags
         Mnemonic.Daa or Mnemonic.Das => Rflags.Overflow,
         Mnemonic.Aam or Mnemonic.Aad => Rflags.Overflow | Rflags.Adjust | Rflags.Carry,
         Mnemonic.Bsf or Mnemonic.Bsr => Rflags.Arithmetic & ~Rflags.Zero,
-        Mnemonic.Bt or Mnemonic.Bts or Mnemonic.Btr or Mnemonic.Btc => Rflags.Overflow | Rflags.Sign | Rflags.Adjust | Rflags.Parity,
+        Mnemonic.Bt or Mnemonic.Bts or Mnemonic.Btr or Mnemonic.Btc =>
+            Rflags.Overflow | Rflags.Sign | Rflags.Adjust | Rflags.Parity,
         Mnemonic.Shl or Mnemonic.Sal or Mnemonic.Shr or Mnemonic.Sar or Mnemonic.Shld or Mnemonic.Shrd => OfShift(test),
         Mnemonic.Rol or Mnemonic.Ror or Mnemonic.Rcl or Mnemonic.Rcr => Count(test) > 1 ? Rflags.Overflow : 0,
         _ => 0,
@@ -61,5 +62,6 @@ static class UndefinedFlags
     }
 
     static int Width(OracleCase test) =>
-        8 * (test.Instruction.Op0Kind == OpKind.Memory ? test.Instruction.MemorySize.GetSize() : test.Instruction.Op0Register.GetSize());
+        8 * (test.Instruction.Op0Kind == OpKind.Memory ? test.Instruction.MemorySize.GetSize()
+            : test.Instruction.Op0Register.GetSize());
 }
