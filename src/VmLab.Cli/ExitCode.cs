@@ -1,5 +1,3 @@
-using VmLab.Core;
-
 namespace VmLab.Cli;
 
 /// <summary>How the tool ends.</summary>

@@ -1,4 +1,3 @@
-using VmLab.Core;
 using VmLab.Guests;
 
 namespace VmLab.Cli;
