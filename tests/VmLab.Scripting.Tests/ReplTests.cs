@@ -14,7 +14,7 @@ public sealed class ReplTests
 
     [Test]
     public void Errors_are_told_and_the_session_goes_on() => Assert.That(
-        Session("nothing\nthrow new LabException(\"no such thing\");\n1 + 1\n"),
+        Session("nothing\nthrow new VmLab.LabException(\"no such thing\");\n1 + 1\n"),
         Does.Contain("error CS0103").And.EndsWith("no such thing\n2\n"));
 
     [Test]
