@@ -155,6 +155,63 @@ public sealed unsafe class ChangingCodeTests : GuestTest
         Assert.That(Register(Gpr.Rax), Is.EqualTo(0x2222_2211));
     }
 
+    public enum Change { Store, Dma, Mapping, Right, Space }
+
+    // A direct call into another page, warmed up, then taken again: what it leads to is what is there now.
+    [Test]
+    public void A_direct_branch_into_another_page_sees_it_as_it_is([Values] Change change)
+    {
+        const ulong Linear = 0x4000_0000, First = 0x50_0000, Second = 0x51_0000, Third = 0x52_0000;
+        Pc.Map(Linear, First, Present | Writable);
+        ulong entry = Pc.Map(Linear + 0x1000, Second, Present | Writable);
+        ulong other = OtherSpace(Linear, First, Third);
+        Pc.Memory.Write(Second, [MovAlImmediate, 1, Return]);
+        Pc.Memory.Write(Third, [MovAlImmediate, 2, Return]);
+        Pc.Memory.Write(First, Assemble(code =>
+        {
+            Label again = code.CreateLabel();
+            code.mov(ecx, 20);
+            code.Label(ref again);
+            code.call(Linear + 0x1000);
+            code.dec(ecx);
+            code.jne(again);
+            code.hlt();
+            if (change == Change.Store) code.mov(__byte_ptr[(long)Linear + 0x1001], 2);
+            if (change == Change.Mapping) code.mov(__dword_ptr[(long)entry], (int)(Third | Present));
+            if (change == Change.Right) code.bts(__qword_ptr[(long)entry], 63);
+            if (change == Change.Space)
+            {
+                code.mov(rax, other);
+                code.mov(cr3, rax);
+            }
+            code.call(Linear + 0x1000);
+            code.hlt();
+        }, Linear));
+        State->Rip = Linear;
+        Pc.RunToHalt();
+        if (change == Change.Dma) Pc.Memory.Write(Second + 1, [2]);
+        State->IsHalted = 0;
+
+        Pc.RunToHalt();
+
+        if (change == Change.Right)
+            Assert.That((Pc.HaltedVector, State->Cr2), Is.EqualTo((Vector.PageFault, Linear + 0x1000)));
+        else Assert.That(Register(Gpr.Rax) & 0xFF, Is.EqualTo(2));
+    }
+
+    /// <summary>The root of a space that differs in one page.</summary>
+    ulong OtherSpace(ulong linear, ulong first, ulong second)
+    {
+        ulong root = Pc.NewTable(), upper = Pc.NewTable(), middle = Pc.NewTable(), last = Pc.NewTable();
+        Pc.Memory.Write64(root, upper | Present | Writable);
+        Pc.Memory.Write64(upper, Pc.Memory.Read64(Pc.EntryOf(0, 3)));
+        Pc.Memory.Write64(upper + 8 * (linear >> 30 & 0x1FF), middle | Present | Writable);
+        Pc.Memory.Write64(middle + 8 * (linear >> 21 & 0x1FF), last | Present | Writable);
+        Pc.Memory.Write64(last, first | Present | Writable);
+        Pc.Memory.Write64(last + 8, second | Present | Writable);
+        return root;
+    }
+
     [Test]
     public void A_string_move_over_the_code_ahead_is_seen()
     {
