@@ -108,6 +108,37 @@ public sealed class RunTests
     }
 
     [Test]
+    public void A_truncated_initramfs_ends_with_2_and_what_to_do()
+    {
+        Ending ending = Vmlab.Run("run", Script("""
+            using VmLab; using VmLab.Guests;
+            var debian = await GuestStore.OfUser().DebianAsync();
+            string half = System.IO.Path.GetTempFileName();
+            System.IO.File.WriteAllBytes(half, System.IO.File.ReadAllBytes(debian.InitramfsPath)[..100_000]);
+            var guest = Guest.Linux(debian.KernelPath, half);
+            await Lab.RunAsync(Fleet.Define("bad").Vm("a", vm => vm.Boot(guest).Memory(128.MiB)), lab => lab.Boot());
+            """));
+
+        Assert.That(ending.Code, Is.EqualTo(2));
+        Assert.That(ending.Error, Does.Contain("is truncated").And.Contain("fetch it again"));
+    }
+
+    [Test]
+    public void A_storm_of_unknown_opcodes_stays_in_its_machine()
+    {
+        Ending ending = Vmlab.Run("run", Script("""
+            using VmLab;
+            var storm = new byte[65536];
+            new Random(11).NextBytes(storm);
+            var fleet = Fleet.Define("storm").Vm("a", vm => vm.Boot(Guest.Program(asm => asm.db(storm))).Memory(16.MiB));
+            await Lab.RunAsync(fleet, async lab => { await lab.Boot(); await lab.RunFor(10.Milliseconds); });
+            """));
+
+        Assert.That(ending.Code, Is.Zero);
+        Assert.That(ending.Error, Does.Contain("triple fault"));
+    }
+
+    [Test]
     public void A_triple_fault_ends_with_1_and_its_place()
     {
         Ending ending = Vmlab.Run("run", Script(Bare("await lab[bare].Console.Expect(\"login:\");", "ud2()")));
