@@ -18,7 +18,6 @@ public enum ExitReason
     TlbRefill,
     CodeWrite,
     PageTableWrite,
-    FirstStore,
 }
 
 /// <summary>How often control came to the monitor, by reason. No part of the state hash.</summary>

@@ -51,7 +51,6 @@ public sealed unsafe partial class Vcpu
     {
         physical = 0;
         if ((_s->ModeKey & CodeKey.Long) != 0 && !IsCanonical(linear)) return FailWith(CpuException.GeneralProtection(0));
-        Count(ExitReason.TlbRefill);
         return Translate(linear, new Access(false, true, _s->Cpl == 3, false), out physical);
     }
 

@@ -141,6 +141,7 @@ public sealed unsafe partial class Vcpu
 
     TlbEntry* Fill(ulong linear, Translation found)
     {
+        Count(ExitReason.TlbRefill);
         bool isUser = _s->Cpl == 3;
         bool isOpen = (_s->Cr4 & Cr4.Smap) == 0 || (_s->SystemFlags & Rflags.AlignmentCheck) != 0;
         bool read = isUser ? found.IsUser : !found.IsUser || isOpen;

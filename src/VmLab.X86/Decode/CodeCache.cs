@@ -32,8 +32,6 @@ sealed unsafe class CodeCache : IDisposable
         _s->BlockCache = (BlockSlot*)NativeMemory.AllocZeroed(1 << CodeKey.CacheBits, (nuint)sizeof(BlockSlot));
     }
 
-    public int BlockCount => _blocks.Count;
-
     public bool IsFull => _chunk * ChunkBytes + _used > MaxArenaBytes;
 
     /// <summary>
