@@ -8,7 +8,8 @@ sealed class Btf
 {
     const ushort Magic = 0xEB9F;
     const int HeaderSize = 24, TypeSize = 12, MemberSize = 12, LongestName = 256;
-    const int Integer = 1, Array = 3, Structure = 4, Union = 5, Enumeration = 6, Prototype = 13, Variable = 14, DataSection = 15, Tag = 17, Enumeration64 = 19;
+    const int Integer = 1, Array = 3, Structure = 4, Union = 5, Enumeration = 6, Prototype = 13, Variable = 14, DataSection = 15,
+        Tag = 17, Enumeration64 = 19;
 
     readonly byte[] _bytes;
     readonly int _strings;

@@ -54,9 +54,12 @@ sealed class KernelModules
     public static KernelModules? TryCreate(Btf types, ulong head)
     {
         var modules = new KernelModules(types, head);
-        bool isKnown = new[] { modules._list, modules._state, modules._name, modules._kallsyms, modules._symbols, modules._symbolCount,
-            modules._names, modules._types }.All(place => place >= 0);
-        return isKnown ? modules : null;
+        int[] places =
+        [
+            modules._list, modules._state, modules._name, modules._kallsyms,
+            modules._symbols, modules._symbolCount, modules._names, modules._types,
+        ];
+        return places.All(place => place >= 0) ? modules : null;
     }
 
     /// <summary>What changes when a module comes or goes.</summary>
@@ -80,8 +83,11 @@ sealed class KernelModules
         string name = Text(bytes);
         var parts = new List<(ulong, ulong)>();
         foreach (var (start, size) in _parts)
-            if (memory.TryRead64(module + (ulong)start, out ulong first) && memory.TryRead32(module + (ulong)size, out uint length) && length > 0)
-                parts.Add((first, length));
+        {
+            bool isRead = memory.TryRead64(module + (ulong)start, out ulong first)
+                & memory.TryRead32(module + (ulong)size, out uint length);
+            if (isRead && length > 0) parts.Add((first, length));
+        }
         return new KernelModule(name, parts, ReadSymbols(memory, module, name));
     }
 
@@ -121,11 +127,13 @@ sealed class KernelModules
     static IEnumerable<(int Base, int Size)> PartsOf(Btf types)
     {
         const int MostParts = 64;
+        int start = Place(types, "module_layout", "base"), size = Place(types, "module_layout", "size");
         foreach (string layout in new[] { "core_layout", "init_layout" })
-            if (types.Find("module", layout) is { } part)
-                yield return (part.Offset + Place(types, "module_layout", "base"), part.Offset + Place(types, "module_layout", "size"));
+            if (types.Find("module", layout) is { } part) yield return (part.Offset + start, part.Offset + size);
+
         if (types.Find("module", "mem") is not { } parts || types.SizeOf("module_memory") is not { } step) yield break;
+        (start, size) = (Place(types, "module_memory", "base"), Place(types, "module_memory", "size"));
         for (int i = 0; i < Math.Min(types.LengthOf(parts.Type) ?? 0, MostParts); i++)
-            yield return (parts.Offset + i * step + Place(types, "module_memory", "base"), parts.Offset + i * step + Place(types, "module_memory", "size"));
+            yield return (parts.Offset + i * step + start, parts.Offset + i * step + size);
     }
 }
