@@ -1,7 +1,10 @@
 namespace VmLab.Core;
 
 /// <summary>The frames of 512 pages: one leaf of a two-level map, shared by machines and moments until one of them writes.</summary>
-/// <remarks>Frames count one reference for each leaf that names them. Thread-safe but for <see cref="Frames"/>, which only a sole owner changes.</remarks>
+/// <remarks>
+/// Frames count one reference for each leaf that names them. Thread-safe but for <see cref="Frames"/>, which only a
+/// sole owner changes.
+/// </remarks>
 sealed class MemoryLeaf
 {
     public const int Shift = 9, Pages = 1 << Shift;

@@ -140,7 +140,7 @@ sealed unsafe class Tlb : IDisposable
     public void DropTable(ulong page)
     {
         TableUse* use = _tables + page;
-        if (use->Level == NoLevel) return;
+        if (use->Shift == Unused) return;
         DropAll(use);
         *use = default;
     }
