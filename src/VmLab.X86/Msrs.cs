@@ -81,7 +81,7 @@ public sealed unsafe partial class Vcpu
             case Msr.MtrrDefault: _s->MtrrDefault = value & 0xCFF; return true;
             case >= Msr.MtrrVariableFirst and <= Msr.MtrrVariableLast: _s->MtrrVariable[index - Msr.MtrrVariableFirst] = value; return true;
             case Msr.MiscEnable: _s->MiscEnable = value; return true;
-            case Msr.DebugControl: _s->DebugControl = value & 0x3; return true;
+            case Msr.DebugControl: _s->DebugControl = value & 1; return true;   // no branch traps
             case Msr.MachineCheckStatus or Msr.MicrocodeUpdate or Msr.AmdHardwareConfig or Msr.AmdSysConfig
                 or Msr.AmdInterruptPending or Msr.AmdDecodeConfig:
                 return true;   // accepted, and nothing to change
