@@ -102,7 +102,7 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
         RearmDebugRegisters();
         RearmStops();
         _tlb.Flush();
-        UpdateMode();
+        UpdateSpace();
     }
 
     public void Dispose()

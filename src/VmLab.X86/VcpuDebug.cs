@@ -4,7 +4,7 @@ namespace VmLab.X86;
 public sealed unsafe partial class Vcpu
 {
     ushort _touchedRegisters;
-    bool _stopsForGuest, _hasPortBreakpoints;
+    bool _stopsForGuest;
     bool _hasSettledTrap;
 
     /// <param name="number">0 to 3, 6 or 7.</param>
@@ -75,7 +75,7 @@ public sealed unsafe partial class Vcpu
     /// <summary>Notes the breakpoints on a range of ports. Source: §17.2.4, R/W fields under CR4.DE.</summary>
     void TouchPorts(ushort port, int bytes)
     {
-        if (!_hasPortBreakpoints) return;
+        if ((_s->Dr[7] & Dr7.EnablesAny) == 0) return;
         for (int i = 0; i < 4; i++)
             if (IsEnabled(i, Dr7.Port) && RangeOf(i, MemoryAccess.Any).Overlaps(port, (ulong)bytes)) _s->TrapPending |= (ushort)(1 << i);
     }
@@ -83,7 +83,6 @@ public sealed unsafe partial class Vcpu
     void RearmDebugRegisters()
     {
         RearmRanges();
-        _hasPortBreakpoints = HasBreakpoint(Dr7.Port);
         if (_stopsForGuest || HasBreakpoint(Dr7.Execute)) RearmStops();
     }
 
