@@ -43,6 +43,7 @@ public sealed class Machine : IDisposable
         _pc.Channel.RoomAppeared = FeedSerial;
         _cpu = new Vcpu(
             new VcpuBoard(Memory, _pc.Ports, _pc.Msrs, _pc.LocalApic, _clock, Exits), random.Child("rdrand"));
+        Hooks = new MachineHooks(_cpu);
         _pc.LocalApic.NmiRaised = _cpu.RaiseNmi;
     }
 
@@ -73,15 +74,21 @@ public sealed class Machine : IDisposable
     /// <summary>Counts: instructions retired, REP iterations, exceptions and interrupts delivered.</summary>
     public ulong Retired => _cpu.Retired;
 
-    /// <summary>Runs to this machine time exactly, or until the status is no longer Running.</summary>
+    /// <summary>Breakpoints, watches, steps and traces, from outside the guest.</summary>
+    public MachineHooks Hooks { get; }
+
+    /// <summary>
+    /// Runs to this machine time exactly, or until the status is no longer Running, or until a hook holds the machine.
+    /// </summary>
     public void RunUntil(ulong time)
     {
-        while (Status == MachineStatus.Running && _clock.Now < time)
+        Hooks.Release();
+        while (Status == MachineStatus.Running && _clock.Now < time && !Hooks.IsHeld)
         {
             _pc.Advance();
             ulong stop = Math.Min(time, _pc.NextDeadline);
             if (stop <= _clock.Now) continue;
-            switch (_cpu.Run(stop - _clock.Now))
+            switch (Hooks.Run(stop - _clock.Now))
             {
                 case StopReason.Halted: Idle(time); break;
                 case StopReason.Shutdown: Stop(MachineStatus.TripleFault); break;
