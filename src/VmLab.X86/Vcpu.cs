@@ -130,7 +130,7 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
 
             if (s->Leave != Leave.Link) s->Left = null;
             s->Leave = Leave.Next;
-            bool isAlone = s->InterruptShadow != 0 || (s->SystemFlags & Rflags.Trap) != 0;
+            bool isAlone = s->InterruptShadow != 0 || (s->SystemFlags & Rflags.Trap) != 0 || s->HasCodeLimit != 0;
             Block* block = isAlone ? null : FindBlock(0);
             if (!isAlone && block == null)
             {
@@ -152,7 +152,7 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
             if (s->Leave == Leave.Alone) RunAlone();
             switch (s->Leave)
             {
-                case Leave.Fault or Leave.Trap:
+                case Leave.Fault or Leave.Trap or Leave.HardwareTrap:
                     if (!DeliverFault()) return StopReason.Shutdown;
                     break;
                 case Leave.Check:
@@ -186,7 +186,7 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
         s->InterruptShadow = 0;   // it ends with this instruction, which may set it anew
         s->Leave = Leave.Next;
         Block* block = FindBlock(CodeKey.Single);
-        if (block == null) return;   // the fetch faulted, and Leave says so
+        if (block == null || s->HasCodeLimit != 0 && !IsInCode(block->Length - 1)) return;   // the fetch faulted, and Leave says so
         s->Held = s->Budget - 1;
         s->Budget = 0;
         s->IsSingle = 1;
@@ -199,7 +199,7 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
         if (s->Leave == Leave.Link) s->Leave = Leave.Next;
         if (wasShadowed) s->CheckInterrupts = 1;
         // A handler runs without the trap, and a load of SS loses it.
-        if (wasTrapping && s->Leave is not (Leave.Fault or Leave.Trap) && s->InterruptShadow != Shadow.Stack) s->TrapPending = 1;
+        if (wasTrapping && s->Leave is not (Leave.Fault or Leave.Trap or Leave.HardwareTrap) && s->InterruptShadow != Shadow.Stack) s->TrapPending = 1;
     }
 
     internal void Count(ExitReason reason) => _board.Exits.Add(reason);

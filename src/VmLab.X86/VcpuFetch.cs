@@ -18,7 +18,12 @@ public sealed unsafe partial class Vcpu
     Block* FindBlock(ulong extraMode)
     {
         ulong linear = _s->Rip + _s->SegmentBases[Segment.Cs];
-        if ((_s->ModeKey & CodeKey.Long) == 0) linear = (uint)linear;
+        if ((_s->ModeKey & CodeKey.Long) == 0)
+        {
+            linear = (uint)linear;
+            _s->Rip = (uint)_s->Rip;
+            if (_s->HasCodeLimit != 0 && !IsInCode(0)) return null;
+        }
         TlbEntry* entry = _s->Tlb + ((linear >> 12) & Tlb.IndexMask);
         if ((entry->Execute ^ linear) >= 4096)
         {
@@ -37,7 +42,7 @@ public sealed unsafe partial class Vcpu
     bool IsAsDecoded(ulong linear, UInt128 decoded)
     {
         int inFirst = BytesInPage(linear, LongestInstruction);
-        ulong rest = linear + (ulong)inFirst;
+        ulong rest = Following(linear, inFirst);
         TlbEntry* first = _s->Tlb + ((linear >> 12) & Tlb.IndexMask), second = _s->Tlb + ((rest >> 12) & Tlb.IndexMask);
         if ((second->Execute ^ rest) >= 4096) return false;
         Span<byte> bytes = stackalloc byte[16];
@@ -53,6 +58,10 @@ public sealed unsafe partial class Vcpu
         if ((_s->ModeKey & CodeKey.Long) != 0 && !IsCanonical(linear)) return FailWith(CpuException.GeneralProtection(0));
         return Translate(linear, new Access(false, true, _s->Cpl == 3, false), out physical);
     }
+
+    /// <summary>Whether a byte so far behind RIP lies in the code segment; #GP(0) is set if not.</summary>
+    bool IsInCode(int offset) =>
+        _s->Rip + (ulong)offset <= _s->SegmentLimits[Segment.Cs] || FailWith(CpuException.GeneralProtection(0));
 
     Block* Decode(ulong linear, ulong key)
     {
@@ -86,7 +95,8 @@ public sealed unsafe partial class Vcpu
     Block* DecodeCrossing(ulong linear, ulong physical, ulong key)
     {
         int inFirst = GuestMemory.PageSize - (int)(physical & 0xFFF);
-        if (!TryFetch(linear + (ulong)inFirst, out ulong second)) return null;
+        if (_s->HasCodeLimit != 0 && !IsInCode(inFirst)) return null;
+        if (!TryFetch(Following(linear, inFirst), out ulong second)) return null;
         Span<byte> bytes = stackalloc byte[16];
         bytes.Clear();
         _ram.Read(physical, bytes[..inFirst]);

@@ -119,19 +119,29 @@ static unsafe class SystemOps
 
     public static Op* ClearInterrupts(CpuState* s, Op* op)
     {
-        if (s->Cpl > (int)(s->SystemFlags >> 12 & 3)) return Exec.RaiseGeneralProtection(s, op);
-        s->SystemFlags &= ~Rflags.Interrupt;
+        if (s->Cpl <= (int)(s->SystemFlags >> 12 & 3)) s->SystemFlags &= ~Rflags.Interrupt;
+        else if (HasVirtualInterrupts(s)) s->SystemFlags &= ~Rflags.VirtualInterrupt;
+        else return Exec.RaiseGeneralProtection(s, op);
         return op + 1;
     }
 
     /// <summary>STI: where interrupts were off, the next instruction still takes none.</summary>
     public static Op* SetInterrupts(CpuState* s, Op* op)
     {
-        if (s->Cpl > (int)(s->SystemFlags >> 12 & 3)) return Exec.RaiseGeneralProtection(s, op);
+        if (s->Cpl > (int)(s->SystemFlags >> 12 & 3))
+        {
+            bool isPending = (s->SystemFlags & Rflags.VirtualInterruptPending) != 0;
+            if (!HasVirtualInterrupts(s) || isPending) return Exec.RaiseGeneralProtection(s, op);
+            s->SystemFlags |= Rflags.VirtualInterrupt;
+            return op + 1;
+        }
         if ((s->SystemFlags & Rflags.Interrupt) == 0) s->InterruptShadow = Shadow.Sti;
         s->SystemFlags |= Rflags.Interrupt;
         return Exec.LeaveAfter(s, op, Leave.Check);
     }
+
+    /// <summary>CLI and STI of ring 3 go to VIF. Source: Intel SDM vol. 3B §20.4.</summary>
+    static bool HasVirtualInterrupts(CpuState* s) => s->Cpl == 3 && (s->Cr4 & Cr4.VirtualInterrupts) != 0;
 
     public static Op* ClearAlignmentCheck(CpuState* s, Op* op)
     {
@@ -163,9 +173,10 @@ static unsafe class SystemOps
         if (s->Cpl == 0) writable |= Rflags.Iopl;
         if (s->Cpl <= (int)(s->SystemFlags >> 12 & 3)) writable |= Rflags.Interrupt;
         if (W.Bytes == 2) writable &= 0xFFFF;
+        ulong cleared = Rflags.Resume | (W.Bytes == 2 ? 0 : Rflags.VirtualInterrupt | Rflags.VirtualInterruptPending);
         Flags.SetArithmetic(s, value);
         ulong before = s->SystemFlags;
-        s->SystemFlags = before & ~writable & ~Rflags.Resume | value & writable;
+        s->SystemFlags = before & ~writable & ~cleared | value & writable;
         if (((before ^ s->SystemFlags) & Rflags.AlignmentCheck) != 0) Vcpu.Of(s).SelectBank();
         // Only a change that the loop must see ends the block.
         bool matters = ((before ^ s->SystemFlags) & (Rflags.Interrupt | Rflags.Trap)) != 0;
@@ -229,11 +240,16 @@ static unsafe class SystemOps
     }
 
     /// <summary>INT n, INT3 and INTO; the vector is in <see cref="Op.Immediate"/>.</summary>
-    public static Op* SoftwareInterrupt(CpuState* s, Op* op)
+    public static Op* SoftwareInterrupt(CpuState* s, Op* op) => Interrupt(s, op, (byte)op->Immediate, Leave.Trap);
+
+    /// <summary>INT1, the trap of in-circuit emulators.</summary>
+    public static Op* HardwareBreakpoint(CpuState* s, Op* op) => Interrupt(s, op, Vector.Debug, Leave.HardwareTrap);
+
+    static Op* Interrupt(CpuState* s, Op* op, byte vector, Leave reason)
     {
-        Vcpu.Of(s).SetFault(new CpuException((byte)op->Immediate));
+        Vcpu.Of(s).SetFault(new CpuException(vector));
         s->PendingAddress = Exec.RipOf(s, op);
-        return Exec.LeaveAfter(s, op, Leave.Trap);
+        return Exec.LeaveAfter(s, op, reason);
     }
 
     public static Op* ReturnFromInterrupt(CpuState* s, Op* op) => Vcpu.Of(s).ReturnFromInterrupt(op, op->Extra);

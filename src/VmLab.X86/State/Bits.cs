@@ -122,6 +122,9 @@ public enum Leave : byte
     /// <summary>A software interrupt: FaultVector is delivered with RIP behind the instruction.</summary>
     Trap,
 
+    /// <summary>INT1: as <see cref="Trap"/>, but no matter of the gate's privilege level.</summary>
+    HardwareTrap,
+
     /// <summary>A triple fault.</summary>
     Shutdown,
 }
