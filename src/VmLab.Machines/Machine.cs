@@ -62,6 +62,9 @@ public sealed class Machine : IDisposable
     /// <summary>The processor, for whoever looks into it between runs.</summary>
     public Vcpu Cpu => _cpu;
 
+    /// <summary>What the processor's linear addresses lead to at this instant.</summary>
+    public unsafe LinearMemory LinearMemory => new(_ram, _cpu.State->Cr0, _cpu.State->Cr3, _cpu.State->Cr4, _cpu.State->Efer);
+
     /// <summary>Counts: instructions retired, REP iterations, exceptions and interrupts delivered.</summary>
     public ulong Retired => _cpu.Retired;
 

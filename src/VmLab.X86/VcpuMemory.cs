@@ -21,7 +21,7 @@ public sealed unsafe partial class Vcpu
             ReadPhysical(first, Scratch(bytes));
             return (byte*)_s->Scratch;
         }
-        if (!Translate(Following(linear, inFirst), DataAccess(isWrite: false), out ulong second)) return null;
+        if (!Translate(Behind(linear, inFirst), DataAccess(isWrite: false), out ulong second)) return null;
         if (!_ram.IsRam(first >> 12) || !_ram.IsRam(second >> 12))
         {
             if (!MayTouchDevice()) return null;
@@ -42,7 +42,7 @@ public sealed unsafe partial class Vcpu
         int inFirst = BytesInPage(linear, bytes);
         if (!Translate(linear, DataAccess(isWrite: true), out ulong first)) return null;
         ulong second = 0;
-        if (inFirst < bytes && !Translate(Following(linear, inFirst), DataAccess(isWrite: true), out second)) return null;
+        if (inFirst < bytes && !Translate(Behind(linear, inFirst), DataAccess(isWrite: true), out second)) return null;
 
         bool isPlain = inFirst == bytes && _ram.IsRam(first >> 12);
         bool mustBeAlone = MustBeAlone(first, inFirst) || inFirst < bytes && MustBeAlone(second, bytes - inFirst);
@@ -84,7 +84,7 @@ public sealed unsafe partial class Vcpu
         if ((entry->Write ^ linear) <= (ulong)(4096 - bytes)) return true;
         int inFirst = BytesInPage(linear, bytes);
         return Translate(linear, DataAccess(isWrite: true), out _)
-            && (inFirst == bytes || Translate(Following(linear, inFirst), DataAccess(isWrite: true), out _));
+            && (inFirst == bytes || Translate(Behind(linear, inFirst), DataAccess(isWrite: true), out _));
     }
 
     /// <summary>Writes up to eight bytes that <see cref="MayWrite"/> allowed.</summary>
@@ -101,7 +101,7 @@ public sealed unsafe partial class Vcpu
         }
         int inFirst = BytesInPage(linear, bytes);
         WritePart(op, linear, buffer[..inFirst]);
-        if (inFirst < bytes) WritePart(op, Following(linear, inFirst), buffer[inFirst..bytes]);
+        if (inFirst < bytes) WritePart(op, Behind(linear, inFirst), buffer[inFirst..bytes]);
     }
 
     void WritePart(Op* op, ulong linear, ReadOnlySpan<byte> bytes)
@@ -123,24 +123,27 @@ public sealed unsafe partial class Vcpu
     {
         value = 0;
         Span<byte> buffer = stackalloc byte[8];
-        for (int i = 0; i < bytes; i++)   // a handful of bytes, rarely
-        {
-            if (!TranslateSystem(linear + (ulong)i, isWrite: false, out ulong physical)) return false;
-            _ram.Read(physical, buffer.Slice(i, 1));
-        }
+        int inFirst = BytesInPage(linear, bytes);
+        ulong second = 0;
+        if (!TranslateSystem(linear, isWrite: false, out ulong first)) return false;
+        if (inFirst < bytes && !TranslateSystem(linear + (ulong)inFirst, isWrite: false, out second)) return false;
+        _ram.Read(first, buffer[..inFirst]);
+        _ram.Read(second, buffer[inFirst..bytes]);
         value = BitConverter.ToUInt64(buffer);
         return true;
     }
 
+    /// <summary>As <see cref="TryReadSystem"/>: the marks in descriptors, and what a task saves.</summary>
     internal bool TryWriteSystem(ulong linear, int bytes, ulong value)
     {
-        for (int i = 0; i < bytes; i++)
-            if (!TranslateSystem(linear + (ulong)i, isWrite: true, out _)) return false;
-        for (int i = 0; i < bytes; i++)
-        {
-            TranslateSystem(linear + (ulong)i, isWrite: true, out ulong physical);
-            _ram.Write(physical, [(byte)(value >> 8 * i)]);
-        }
+        Span<byte> buffer = stackalloc byte[8];
+        BitConverter.TryWriteBytes(buffer, value);
+        int inFirst = BytesInPage(linear, bytes);
+        ulong second = 0;
+        if (!TranslateSystem(linear, isWrite: true, out ulong first)) return false;
+        if (inFirst < bytes && !TranslateSystem(linear + (ulong)inFirst, isWrite: true, out second)) return false;
+        _ram.Write(first, buffer[..inFirst]);
+        _ram.Write(second, buffer[inFirst..bytes]);
         return true;
     }
 
@@ -158,21 +161,20 @@ public sealed unsafe partial class Vcpu
         return true;
     }
 
+    /// <summary>
+    /// Translates for an access that the processor makes implicitly: a supervisor's whatever the privilege level, and
+    /// SMAP holds whatever RFLAGS.AC. Source: Intel SDM vol. 3A §4.6.1.
+    /// </summary>
     bool TranslateSystem(ulong linear, bool isWrite, out ulong physical)
     {
         physical = 0;
-        if (!IsCanonical(linear))
-        {
-            SetFault(CpuException.GeneralProtection(0));
-            return false;
-        }
-        TlbEntry* user = _s->Tlb;
-        _s->Tlb = _tlb.Select(_s->Cr3 & RootBits, Tlb.Supervisor);
-        bool isMapped = _walker.Walk(_s, linear, new Access(isWrite, false, false, false), out Translation found) is not { } fault;
-        if (!isMapped) SetFault(_walker.Walk(_s, linear, new Access(isWrite, false, false, false), out _)!.Value);
-        physical = found.Physical | linear & 0xFFF;
+        if (!_s->IsLongMode) linear = (uint)linear;
+        if (!IsCanonical(linear)) return FailWith(CpuException.GeneralProtection(0));
+        _s->Tlb = _tlb.Select(Tlb.Supervisor);
+        CpuException? fault = _walker.Walk(_s, linear, new Access(isWrite, false, false, false), out Translation found);
         SelectBank();
-        return isMapped;
+        physical = found.Physical | linear & 0xFFF;
+        return fault is null || FailWith(fault.Value);
     }
 
     TlbEntry* Fill(ulong linear, Translation found)
@@ -180,7 +182,8 @@ public sealed unsafe partial class Vcpu
         Count(ExitReason.TlbRefill);
         bool isUser = _s->Cpl == 3;
         bool isOpen = (_s->Cr4 & Cr4.Smap) == 0 || (_s->SystemFlags & Rflags.AlignmentCheck) != 0;
-        bool read = isUser ? found.IsUser : !found.IsUser || isOpen;
+        bool mayRead = isUser ? found.IsUser : !found.IsUser || isOpen;
+        bool read = mayRead && !ChecksAlignment;   // checked code takes the slow path to all data
         bool write = read && found.IsDirty && (found.IsWritable || !isUser && (_s->Cr0 & Cr0.WriteProtect) == 0);
         bool execute = found.IsExecutable && (isUser ? found.IsUser : !found.IsUser || (_s->Cr4 & Cr4.Smep) == 0);
         return _tlb.Fill(linear, found.Physical >> 12, read, write, execute);
@@ -200,7 +203,7 @@ public sealed unsafe partial class Vcpu
         int offset = (int)(physical & 0xFFF);
         bool isCode = (flags & PageFlags.Code) != 0;
         return isCode && ((flags & PageFlags.Shared) != 0 || _code.Overlaps(page, offset, bytes))
-            || (flags & PageFlags.Table) != 0 && _tlb.MayDropCode(page, offset, _s->Rip);
+            || (flags & PageFlags.Table) != 0 && _tlb.MayDropCode(page, offset, bytes, CodeLinear);
     }
 
     /// <summary>Whether this instruction runs alone; if not, it will be run again so.</summary>
@@ -281,8 +284,8 @@ public sealed unsafe partial class Vcpu
         _ => 7,
     };
 
-    /// <summary>The linear address of what an operand has in the next page; outside 64-bit mode it wraps at 4 GiB.</summary>
-    ulong Following(ulong linear, int bytes)
+    /// <summary>The linear address of what lies so far behind, in the next page: it wraps at 4 GiB outside of 64-bit mode.</summary>
+    ulong Behind(ulong linear, int bytes)
     {
         ulong next = linear + (ulong)bytes;
         return next == 1UL << 32 && (_s->ModeKey & CodeKey.Long) == 0 ? 0 : next;
