@@ -27,7 +27,6 @@ public sealed unsafe partial class Vcpu
 
         ulong flags = Flags.All(_s);
         if (isFault) flags |= Rflags.Resume;
-        else flags &= ~Rflags.Resume;
         ulong rip = (_s->ModeKey & CodeKey.Long) != 0 ? _s->Rip : (uint)_s->Rip;
         ReadOnlySpan<ulong> words =
             [_s->SegmentSelectors[Segment.Ss], _s->Gpr[Gpr.Rsp], flags, _s->SegmentSelectors[Segment.Cs], rip, error];
@@ -48,6 +47,7 @@ public sealed unsafe partial class Vcpu
         LoadCode(gate.Selector, code, cpl);
         _s->Rip = gate.Offset;
         UpdateMode();
+        LastDelivery = vector;
         return true;
     }
 

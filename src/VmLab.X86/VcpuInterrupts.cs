@@ -30,6 +30,7 @@ public sealed unsafe partial class Vcpu
         }
         else return false;
         Count(ExitReason.Interrupt);
+        if (IsRepeating) _s->SystemFlags |= Rflags.Resume;
         _s->Budget--;
         SetFault(new CpuException(vector));
         if (!Deliver(isSoftware: false, isExternal: true)) DeliverNested(Vector.Nmi);   // benign, whatever its number
@@ -40,30 +41,23 @@ public sealed unsafe partial class Vcpu
     /// <returns><see langword="false"/> on a triple fault.</returns>
     bool DeliverFault()
     {
-        bool isInstruction = _s->Leave is Leave.Trap or Leave.HardwareTrap, isSoftware = _s->Leave == Leave.Trap;
+        bool isSoftware = _s->Leave == Leave.Trap;
         byte vector = _s->FaultVector;
-        if (!isInstruction)
+        if (!isSoftware)
         {
             Count(vector == Vector.PageFault ? ExitReason.PageFault : ExitReason.Exception);
             _s->Budget--;
+            _s->TrapPending = 0;   // what waited behind a load of SS is lost to a fault
+            if (vector == Vector.Debug) EnterDebugHandler();
         }
         bool isFault = _s->Leave == Leave.Fault && vector != Vector.Debug;
         _s->Leave = Leave.Next;
         _s->InterruptShadow = 0;
         _s->CheckInterrupts = 1;
         if (Deliver(isSoftware, isExternal: false, isFault)) return true;
-        if (!isInstruction) return DeliverNested(vector);
+        if (!isSoftware) return DeliverNested(vector);
         _s->Rip = _s->PendingAddress;   // what INT n raises is raised at INT n, and is the one count of both
         return DeliverNested(Vector.Breakpoint);
-    }
-
-    /// <summary>The trap of RFLAGS.TF, after the instruction that it was set for.</summary>
-    bool DeliverSingleStep()
-    {
-        _s->TrapPending = 0;
-        _s->Dr[6] |= 1UL << 14;
-        SetFault(new CpuException(Vector.Debug));
-        return DeliverFault();
     }
 
     /// <summary>An exception rose while another was delivered. Source: Intel SDM vol. 3A table 6-5.</summary>

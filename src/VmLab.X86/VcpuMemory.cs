@@ -15,6 +15,7 @@ public sealed unsafe partial class Vcpu
         if (!Translate(linear, DataAccess(isWrite: false), out ulong first)) return null;
         if (inFirst == bytes)
         {
+            if (!MayTouch(linear, bytes, first, inFirst, 0, MemoryAccess.Read)) return null;
             if (_ram.IsRam(first >> 12)) return _ram.ReadPointer(first >> 12) + (first & 0xFFF);
             if (!MayTouchDevice()) return null;
             Publish(op);
@@ -22,6 +23,7 @@ public sealed unsafe partial class Vcpu
             return (byte*)_s->Scratch;
         }
         if (!Translate(Behind(linear, inFirst), DataAccess(isWrite: false), out ulong second)) return null;
+        if (!MayTouch(linear, bytes, first, inFirst, second, MemoryAccess.Read)) return null;
         if (!_ram.IsRam(first >> 12) || !_ram.IsRam(second >> 12))
         {
             if (!MayTouchDevice()) return null;
@@ -47,6 +49,7 @@ public sealed unsafe partial class Vcpu
         bool isPlain = inFirst == bytes && _ram.IsRam(first >> 12);
         bool mustBeAlone = MustBeAlone(first, inFirst) || inFirst < bytes && MustBeAlone(second, bytes - inFirst);
         if (mustBeAlone && !MayTouchDevice()) return null;
+        if (!MayTouch(linear, bytes, first, inFirst, second, isRead ? MemoryAccess.Any : MemoryAccess.Write)) return null;
         if (isPlain)
         {
             byte* page = _ram.BeginWrite(first >> 12, (int)(first & 0xFFF), bytes);
@@ -100,13 +103,16 @@ public sealed unsafe partial class Vcpu
             return;
         }
         int inFirst = BytesInPage(linear, bytes);
-        WritePart(op, linear, buffer[..inFirst]);
-        if (inFirst < bytes) WritePart(op, Behind(linear, inFirst), buffer[inFirst..bytes]);
+        Translate(linear, DataAccess(isWrite: true), out ulong first);
+        ulong second = 0;
+        if (inFirst < bytes) Translate(Behind(linear, inFirst), DataAccess(isWrite: true), out second);
+        NoteDelivery(linear, bytes, first, inFirst, second);
+        WriteDelivered(op, first, buffer[..inFirst]);
+        if (inFirst < bytes) WriteDelivered(op, second, buffer[inFirst..bytes]);
     }
 
-    void WritePart(Op* op, ulong linear, ReadOnlySpan<byte> bytes)
+    void WriteDelivered(Op* op, ulong physical, ReadOnlySpan<byte> bytes)
     {
-        Translate(linear, DataAccess(isWrite: true), out ulong physical);
         if (!_ram.IsRam(physical >> 12))
         {
             if (op != null) Publish(op);
@@ -186,6 +192,7 @@ public sealed unsafe partial class Vcpu
         bool read = mayRead && !ChecksAlignment;   // checked code takes the slow path to all data
         bool write = read && found.IsDirty && (found.IsWritable || !isUser && (_s->Cr0 & Cr0.WriteProtect) == 0);
         bool execute = found.IsExecutable && (isUser ? found.IsUser : !found.IsUser || (_s->Cr4 & Cr4.Smep) == 0);
+        if (_ranges.Length > 0) Deny(linear, found.Physical, ref read, ref write);
         return _tlb.Fill(linear, found.Physical >> 12, read, write, execute);
     }
 
@@ -207,7 +214,7 @@ public sealed unsafe partial class Vcpu
     }
 
     /// <summary>Whether this instruction runs alone; if not, it will be run again so.</summary>
-    bool MayTouchDevice()
+    internal bool MayTouchDevice()
     {
         if (_s->IsSingle != 0) return true;
         _s->Leave = Leave.Alone;
@@ -298,6 +305,15 @@ public sealed unsafe partial class Vcpu
     internal static bool IsCanonical(ulong linear) => (ulong)((long)(linear << 16) >> 16) == linear;
 
     void IMemoryObserver.OnProtected(ulong page) => _tlb.Protect(page);
+
+    void IMemoryObserver.OnAllProtected() => _tlb.ProtectAll();
+
+    void IMemoryObserver.OnReplacing(ulong page)
+    {
+        _tlb.DropTable(page);
+        _tlb.DropPage(page);
+        _code.DropPage(page);
+    }
 
     void IMemoryObserver.OnMoved(ulong page)
     {

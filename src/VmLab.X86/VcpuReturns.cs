@@ -107,7 +107,8 @@ public sealed unsafe partial class Vcpu
     /// <summary>RFLAGS from the stack, as far as the privilege level reaches before the return.</summary>
     void SetReturnedFlags(ulong flags, int bytes)
     {
-        ulong writable = Rflags.Trap | Rflags.Direction | Rflags.NestedTask | Rflags.AlignmentCheck | Rflags.Identification;
+        ulong writable = Rflags.Trap | Rflags.Direction | Rflags.NestedTask | Rflags.AlignmentCheck | Rflags.Identification
+            | Rflags.Resume;
         if (_s->Cpl == 0) writable |= Rflags.Iopl | Rflags.VirtualInterrupt | Rflags.VirtualInterruptPending;
         if (_s->Cpl <= (int)(_s->SystemFlags >> 12 & 3)) writable |= Rflags.Interrupt;
         if (bytes == 2) writable &= 0xFFFF;

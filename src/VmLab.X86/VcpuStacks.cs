@@ -79,7 +79,7 @@ public sealed unsafe partial class Vcpu
     }
 
     /// <summary>Writes words where <see cref="TryPlace"/> found room: all of them, or none on a page fault.</summary>
-    /// <param name="op">What pushes, or <see langword="null"/> for a delivery between instructions.</param>
+    /// <param name="op">What pushes, which may have to run alone; or <see langword="null"/> for a delivery between instructions.</param>
     /// <param name="cpl">The privilege level whose rights count.</param>
     bool TryPush(Op* op, ReadOnlySpan<ulong> linear, ReadOnlySpan<ulong> words, int bytes, int cpl)
     {
@@ -88,10 +88,20 @@ public sealed unsafe partial class Vcpu
         SelectBank();
         bool isWritable = true;
         for (int i = 0; isWritable && i < linear.Length; i++) isWritable = MayWrite(linear[i], bytes);
+        if (isWritable && op != null && !AreFast(linear, bytes)) isWritable = MayTouchDevice();
         for (int i = 0; isWritable && i < linear.Length; i++) WriteAllowed(op, linear[i], bytes, words[i]);
+        if (op == null) SettleTouches(_s->Rip);
         _s->Cpl = oldCpl;
         SelectBank();
         return isWritable;
+    }
+
+    /// <summary>Whether all stores can be done without telling anybody.</summary>
+    bool AreFast(ReadOnlySpan<ulong> linear, int bytes)
+    {
+        foreach (ulong address in linear)
+            if ((_s->Tlb[(address >> 12) & Tlb.IndexMask].Write ^ address) > (ulong)(4096 - bytes)) return false;
+        return true;
     }
 
     /// <summary>Makes a stack the current one, with the pointer so many bytes lower.</summary>

@@ -119,11 +119,11 @@ public enum Leave : byte
 
     Halt,
 
+    /// <summary>A breakpoint from outside is at RIP.</summary>
+    Break,
+
     /// <summary>A software interrupt: FaultVector is delivered with RIP behind the instruction.</summary>
     Trap,
-
-    /// <summary>INT1: as <see cref="Trap"/>, but no matter of the gate's privilege level.</summary>
-    HardwareTrap,
 
     /// <summary>A triple fault.</summary>
     Shutdown,
