@@ -132,7 +132,7 @@ public sealed unsafe class RandomTranslationTests
         {
             Access access = AnyAccess();
             int bytes = _machine.WordBytes;
-            ulong code = access.IsUser ? TranslationMachine.UserCode : TranslationMachine.SupervisorCode;
+            ulong code = access.IsUser ? TranslationMachine.UserEnd : TranslationMachine.SupervisorEnd;
             ulong linear = Linear(access.IsFetch ? code : OneIn(6) ? 0x1000 - (ulong)_random.Next(1, bytes) : Offset(AnyIndex()));
             if (!MayTouch(linear, access)) return;
             uint? expected = Play(linear, access, bytes, out ulong address, out ulong value, out ulong stored);

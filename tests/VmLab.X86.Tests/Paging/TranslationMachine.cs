@@ -19,7 +19,7 @@ sealed unsafe class TranslationMachine : IDisposable
     public const int TableCount = 5, FrameCount = 4;
 
     /// <summary>Where in a frame the supervisor and a user find code to end an access with.</summary>
-    public const ulong SupervisorCode = 0xF00, UserCode = 0xF10;
+    public const ulong SupervisorEnd = 0xF00, UserEnd = 0xF10;
 
     const ulong LegacyRoot = 0x20_0000, OtherLegacyRoot = 0x20_1000, LegacyTables = 0x20_2000, OtherRoot = 0x20_8000;
     const byte Done = 0x80;
@@ -42,8 +42,8 @@ sealed unsafe class TranslationMachine : IDisposable
         WriteStubs();
         foreach (ulong frame in Enumerable.Range(0, FrameCount).Select(i => Frames + 0x1000 * (ulong)i))
         {
-            Memory.Write(frame + SupervisorCode, [0xF4]);
-            Memory.Write(frame + UserCode, [0xCD, Done]);
+            Memory.Write(frame + SupervisorEnd, [0xF4]);
+            Memory.Write(frame + UserEnd, [0xCD, Done]);
         }
         _pc.Cpu.Refresh();
     }
@@ -72,8 +72,8 @@ sealed unsafe class TranslationMachine : IDisposable
         State->Gpr[Gpr.Rcx] = 2 | (access.IsOpen ? Rflags.AlignmentCheck : 0);
         if (access.IsUser)
         {
-            ulong[] frame = [UserPages + StubBytes * (ulong)Array.IndexOf(s_stubs, stub), (_isLong ? (ulong)UserCode64 : UserCode32), 2,
-                UserPages + 0x800, UserData];
+            ulong[] frame = [UserPages + StubBytes * (ulong)Array.IndexOf(s_stubs, stub),
+                _isLong ? UserCode : UserCode32, 2, UserPages + 0x800, UserData];
             for (int i = 0; i < frame.Length; i++)
                 Store(StackTop - 0x100 + (ulong)(i * WordBytes), frame[i]);
             Run("user", value, StackTop - 0x100);
@@ -98,8 +98,6 @@ sealed unsafe class TranslationMachine : IDisposable
     }
 
     public void Dispose() => _pc.Dispose();
-
-    const ushort UserCode64 = VcpuFixture.UserCode;
 
     void Run(string stub, ulong rax, ulong rsp)
     {
