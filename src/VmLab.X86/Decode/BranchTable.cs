@@ -10,6 +10,7 @@ static unsafe class BranchTable
     public static Handler Find(in Form f, Func<ulong, bool> isInside)
     {
         ref readonly Instruction i = ref f.Instruction;
+        if (IsNarrow(f)) return Narrow(f);
         switch (i.FlowControl)
         {
             case FlowControl.ConditionalBranch when i.ConditionCode != ConditionCode.None && i.IsJccShortOrNear:
@@ -46,6 +47,22 @@ static unsafe class BranchTable
         if (!f.IsLong) target = (ulong)(int)target;
         f.Op->Immediate = target;
         return isInside(target);
+    }
+
+    /// <summary>A direct branch of 16 bits in wider code: the target loses its upper half, wherever the code lies.</summary>
+    static bool IsNarrow(in Form f) =>
+        f.Instruction.Op0Kind == OpKind.NearBranch16 && (f.Mode & (CodeMode.Code64 | CodeMode.Code32)) != 0;
+
+    static Handler Narrow(in Form f)
+    {
+        ref readonly Instruction i = ref f.Instruction;
+        f.Op->Immediate = i.NearBranchTarget - f.BlockStart;
+        f.Op->IsStack = i.IsCallNear;
+        if (i.IsCallNear) return &Branches.CallNarrow;
+        if (i.IsJmpShortOrNear) return &Branches.JumpNarrow;
+        if (i.IsJccShortOrNear) return ConditionTable.Find<JumpNarrowBody>(i.ConditionCode);
+        f.Op->B = 1;
+        return Loop(f);
     }
 
     static Handler Loop(in Form f)
@@ -89,6 +106,12 @@ static unsafe class BranchTable
     {
         public static Handler Of<TCondition>()
             where TCondition : ICondition => &Branches.JumpIf<TCondition>;
+    }
+
+    struct JumpNarrowBody : IConditional
+    {
+        public static Handler Of<TCondition>()
+            where TCondition : ICondition => &Branches.JumpNarrowIf<TCondition>;
     }
 
     struct JumpAcrossBody : IConditional

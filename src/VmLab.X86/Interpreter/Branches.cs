@@ -58,6 +58,16 @@ static unsafe class Branches
         return Exec.GotoLinked(s, op, Target(s, op));
     }
 
+    /// <summary>A jump of 16 bits in wider code.</summary>
+    public static Op* JumpNarrow(CpuState* s, Op* op) => Exec.Goto(s, (ushort)Target(s, op));
+
+    public static Op* JumpNarrowIf<TCondition>(CpuState* s, Op* op)
+        where TCondition : ICondition =>
+        TCondition.IsMet(s) ? JumpNarrow(s, op) : op + 1;
+
+    public static Op* CallNarrow(CpuState* s, Op* op) =>
+        TryPush<W16>(s, op, Exec.NextRip(s, op)) ? JumpNarrow(s, op) : null;
+
     [MethodImpl(Hot)]
     public static Op* CallTo<W, TSource>(CpuState* s, Op* op)
         where W : IWidth
@@ -85,7 +95,9 @@ static unsafe class Branches
         return Exec.Goto(s, target);
     }
 
-    /// <summary>LOOP, LOOPE, LOOPNE and JRCXZ; <see cref="Op.Extra"/> is the address width in bits.</summary>
+    /// <summary>
+    /// LOOP, LOOPE, LOOPNE and JRCXZ; <see cref="Op.Extra"/> is the address width in bits, B is 1 for a target of 16 bits.
+    /// </summary>
     public static Op* Loop<TKind>(CpuState* s, Op* op)
         where TKind : ILoop
     {
@@ -98,7 +110,8 @@ static unsafe class Branches
             else if (op->Extra == 32) s->Gpr[Gpr.Rcx] = (uint)count;
             else *(ushort*)(s->Gpr + Gpr.Rcx) = (ushort)count;
         }
-        return TKind.IsTaken(s, (count & mask) == 0) ? Exec.GotoLinked(s, op, Target(s, op)) : op + 1;
+        if (!TKind.IsTaken(s, (count & mask) == 0)) return op + 1;
+        return op->B != 0 ? JumpNarrow(s, op) : Exec.GotoLinked(s, op, Target(s, op));
     }
 
     static ulong Target(CpuState* s, Op* op)
