@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
 using System.Text.RegularExpressions;
 using VmLab.Guests.Packages;
 using VmLab.Guests.Store;
@@ -27,13 +28,6 @@ public sealed partial class GuestStore(string folder, IPackageSource source)
     const string KernelMetapackage = "linux-image-cloud-amd64", Busybox = "busybox-static";
     const string Selections = "selections", Packages = "packages", Guests = "guests", Description = "guest.json",
                  Temporary = "new-";
-
-    static readonly JsonSerializerOptions s_json = new()
-    {
-        WriteIndented = true,
-        RespectNullableAnnotations = true,
-        RespectRequiredConstructorParameters = true,
-    };
 
     public string Folder => folder;
 
@@ -108,7 +102,7 @@ public sealed partial class GuestStore(string folder, IPackageSource source)
             [.. kernel], others.Single(package => package.Name == Busybox),
             [.. others.Where(package => package.Name != Busybox)]);
         await DownloadAsync(selection, progress, cancellation).ConfigureAwait(false);
-        Publish(SelectionPath(names), path => File.WriteAllText(path, JsonSerializer.Serialize(selection, s_json)));
+        Publish(SelectionPath(names), path => File.WriteAllText(path, JsonSerializer.Serialize(selection, StoreJson.Default.Selection)));
         return selection;
     }
 
@@ -172,7 +166,7 @@ public sealed partial class GuestStore(string folder, IPackageSource source)
         {
             StoredGuest stored = GuestBuilder.Build(
                 selection, package => File.ReadAllBytes(PackagePath(package)), building, cancellation);
-            File.WriteAllText(Path.Combine(building, Description), JsonSerializer.Serialize(stored, s_json));
+            File.WriteAllText(Path.Combine(building, Description), JsonSerializer.Serialize(stored, StoreJson.Default.StoredGuest));
             string target = GuestPath(selection);
             Directory.CreateDirectory(Path.GetDirectoryName(target)!);
             if (Directory.Exists(target)) Directory.Delete(target, recursive: true);
@@ -188,16 +182,16 @@ public sealed partial class GuestStore(string folder, IPackageSource source)
     DebianGuest? Open(Selection selection) => OpenFolder(GuestPath(selection));
 
     static DebianGuest? OpenFolder(string path) =>
-        ReadJson<StoredGuest>(Path.Combine(path, Description)) is { } stored ? new DebianGuest(path, stored) : null;
+        ReadJson(Path.Combine(path, Description), StoreJson.Default.StoredGuest) is { } stored ? new DebianGuest(path, stored) : null;
 
-    Selection? ReadSelection(string[] names) => ReadJson<Selection>(SelectionPath(names));
+    Selection? ReadSelection(string[] names) => ReadJson(SelectionPath(names), StoreJson.Default.Selection);
 
     // What cannot be read is as good as absent: it is made again.
-    static T? ReadJson<T>(string path) where T : class
+    static T? ReadJson<T>(string path, JsonTypeInfo<T> type) where T : class
     {
         try
         {
-            return File.Exists(path) ? JsonSerializer.Deserialize<T>(File.ReadAllText(path), s_json) : null;
+            return File.Exists(path) ? JsonSerializer.Deserialize(File.ReadAllText(path), type) : null;
         }
         catch (Exception cause) when (cause is JsonException or IOException or UnauthorizedAccessException)
         {

@@ -3,9 +3,9 @@ namespace VmLab.X86;
 /// <summary>Numbers of model-specific registers. Source: Intel SDM vol. 4; AMD APM vol. 2 appendix A.</summary>
 static class Msr
 {
-    public const uint TimeStampCounter = 0x10, PlatformId = 0x17, ApicBase = 0x1B, FeatureControl = 0x3A, TscAdjust = 0x3B, MicrocodeUpdate = 0x8B,
-        MtrrCapabilities = 0xFE, SysenterCs = 0x174, SysenterRsp = 0x175, SysenterRip = 0x176, MachineCheckCapabilities = 0x179,
-        MachineCheckStatus = 0x17A, MiscEnable = 0x1A0, DebugControl = 0x1D9, MtrrVariableFirst = 0x200, MtrrVariableLast = 0x20F,
+    public const uint TimeStampCounter = 0x10, ApicBase = 0x1B, MicrocodeUpdate = 0x8B,
+        MtrrCapabilities = 0xFE, SysenterCs = 0x174, SysenterRsp = 0x175, SysenterRip = 0x176,
+        MiscEnable = 0x1A0, DebugControl = 0x1D9, MtrrVariableFirst = 0x200, MtrrVariableLast = 0x20F,
         MtrrFix64K = 0x250, MtrrFix16K0 = 0x258, MtrrFix16K1 = 0x259, MtrrFix4KFirst = 0x268, MtrrFix4KLast = 0x26F, Pat = 0x277,
         MtrrDefault = 0x2FF, Efer = 0xC000_0080, Star = 0xC000_0081, Lstar = 0xC000_0082, Cstar = 0xC000_0083,
         SyscallMask = 0xC000_0084, FsBase = 0xC000_0100, GsBase = 0xC000_0101, KernelGsBase = 0xC000_0102, TscAux = 0xC000_0103,
@@ -16,6 +16,8 @@ static class Msr
 // Model-specific registers: the processor's own, then the machine's.
 public sealed unsafe partial class Vcpu
 {
+    const ulong FastStrings = 1;   // of MISC_ENABLE; what the other bits switch is not there
+
     /// <returns><see langword="false"/>: the guest sees #GP(0).</returns>
     internal bool TryReadMsr(Op* op, uint index, out ulong value)
     {
@@ -23,7 +25,6 @@ public sealed unsafe partial class Vcpu
         switch (index)
         {
             case Msr.TimeStampCounter: value = ReadTimeStamp(op); return true;
-            case Msr.TscAdjust: value = _s->TscOffset; return true;
             case Msr.Efer: value = _s->Efer; return true;
             case Msr.Star: value = _s->Star; return true;
             case Msr.Lstar: value = _s->Lstar; return true;
@@ -42,7 +43,6 @@ public sealed unsafe partial class Vcpu
             case >= Msr.MtrrVariableFirst and <= Msr.MtrrVariableLast: value = _s->MtrrVariable[index - Msr.MtrrVariableFirst]; return true;
             case Msr.MiscEnable: value = _s->MiscEnable; return true;
             case Msr.DebugControl: value = _s->DebugControl; return true;
-            case Msr.MachineCheckCapabilities or Msr.MachineCheckStatus or Msr.PlatformId or Msr.FeatureControl: value = 0; return true;
             case Msr.MicrocodeUpdate or Msr.AmdHardwareConfig or Msr.AmdSysConfig or Msr.AmdInterruptPending
                 or Msr.AmdDecodeConfig:
                 value = 0;
@@ -64,12 +64,11 @@ public sealed unsafe partial class Vcpu
         switch (index)
         {
             case Msr.TimeStampCounter: _s->TscOffset += value - ReadTimeStamp(op); return true;
-            case Msr.TscAdjust: _s->TscOffset = value; return true;
             case Msr.Efer: return TrySetEfer(value);
             case Msr.Star: _s->Star = value; return true;
             case Msr.Lstar: return TrySetAddress(ref _s->Lstar, value);
             case Msr.Cstar: return TrySetAddress(ref _s->Cstar, value);
-            case Msr.SyscallMask: _s->SyscallMask = (uint)value; return true;
+            case Msr.SyscallMask when value >> 32 == 0: _s->SyscallMask = value; return true;
             case Msr.FsBase: return TrySetAddress(ref _s->SegmentBases[Segment.Fs], value);
             case Msr.GsBase: return TrySetAddress(ref _s->SegmentBases[Segment.Gs], value);
             case Msr.KernelGsBase: return TrySetAddress(ref _s->KernelGsBase, value);
@@ -77,20 +76,20 @@ public sealed unsafe partial class Vcpu
             case Msr.SysenterCs: _s->SysenterCs = value; return true;
             case Msr.SysenterRsp: return TrySetAddress(ref _s->SysenterRsp, value);
             case Msr.SysenterRip: return TrySetAddress(ref _s->SysenterRip, value);
-            case Msr.Pat: return TrySetPat(value);
-            case Msr.MtrrDefault: _s->MtrrDefault = value & 0xCFF; return true;
-            case >= Msr.MtrrVariableFirst and <= Msr.MtrrVariableLast: _s->MtrrVariable[index - Msr.MtrrVariableFirst] = value; return true;
-            case Msr.MiscEnable: _s->MiscEnable = value; return true;
-            case Msr.DebugControl: _s->DebugControl = value & 0x3; return true;
-            case Msr.MachineCheckStatus or Msr.MicrocodeUpdate or Msr.AmdHardwareConfig or Msr.AmdSysConfig
-                or Msr.AmdInterruptPending or Msr.AmdDecodeConfig:
+            case Msr.Pat: return MemoryTypes.AreOfPat(value) && Set(ref _s->Pat, value);
+            case Msr.MtrrDefault: return MemoryTypes.IsDefault(value) && Set(ref _s->MtrrDefault, value);
+            case >= Msr.MtrrVariableFirst and <= Msr.MtrrVariableLast:
+                bool isMask = (index & 1) != 0;
+                return (isMask ? MemoryTypes.IsMask(value) : MemoryTypes.IsBase(value))
+                    && Set(ref _s->MtrrVariable[index - Msr.MtrrVariableFirst], value);
+            case Msr.MiscEnable when (value & ~FastStrings) == 0: _s->MiscEnable = value; return true;
+            case Msr.DebugControl when value >> 2 == 0: _s->DebugControl = value; return true;   // LBR and BTF
+            case Msr.MicrocodeUpdate or Msr.AmdHardwareConfig or Msr.AmdSysConfig or Msr.AmdInterruptPending
+                or Msr.AmdDecodeConfig:
                 return true;   // accepted, and nothing to change
         }
         if (FixedMtrr(index) is var slot and >= 0)
-        {
-            _s->MtrrFixed[slot] = value;
-            return true;
-        }
+            return MemoryTypes.AreOfMtrr(value) && Set(ref _s->MtrrFixed[slot], value);
         Publish(op);
         return _board.Msrs.TryWriteMsr(index, value);
     }
@@ -104,18 +103,11 @@ public sealed unsafe partial class Vcpu
         _ => -1,
     };
 
-    static bool TrySetAddress(ref ulong register, ulong value)
-    {
-        if (!IsCanonical(value)) return false;
-        register = value;
-        return true;
-    }
+    static bool TrySetAddress(ref ulong register, ulong value) => IsCanonical(value) && Set(ref register, value);
 
-    bool TrySetPat(ulong value)
+    static bool Set(ref ulong register, ulong value)
     {
-        for (int i = 0; i < 8; i++)
-            if ((byte)(value >> 8 * i) is 2 or 3 or > 7) return false;
-        _s->Pat = value;
+        register = value;
         return true;
     }
 
@@ -124,10 +116,8 @@ public sealed unsafe partial class Vcpu
         if ((value & ~Efer.Supported) != 0) return false;
         bool pages = (_s->Cr0 & Cr0.Paging) != 0;
         if (pages && ((value ^ _s->Efer) & Efer.LongModeEnable) != 0) return false;
-        bool changesNoExecute = ((value ^ _s->Efer) & Efer.NoExecute) != 0;
-        _s->Efer = value & ~Efer.LongModeActive | _s->Efer & Efer.LongModeActive;
-        if (changesNoExecute) _tlb.Flush();
-        UpdateMode();
+        _s->Efer = value & ~Efer.LongModeActive | _s->Efer & Efer.LongModeActive;   // LMA follows CR0.PG alone
+        UpdateSpace();
         return true;
     }
 }

@@ -91,7 +91,7 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
     {
         _tlb.Flush();
         DropCode();
-        UpdateMode();
+        UpdateSpace();
     }
 
     public void Dispose()

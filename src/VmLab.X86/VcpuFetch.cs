@@ -13,12 +13,14 @@ public sealed unsafe partial class Vcpu
     /// <summary>An instruction that crosses into another page, and the bytes it was decoded from.</summary>
     readonly record struct Crossing(nint Block, UInt128 Bytes);
 
+    /// <summary>Linear address of the instruction, or of the block, that RIP names.</summary>
+    ulong CodeLinear => Behind(_s->Rip + _s->SegmentBases[Segment.Cs], 0);
+
     /// <param name="extraMode">0, or <see cref="CodeKey.Single"/>.</param>
     /// <returns><see langword="null"/> when the fetch faulted; the state names the fault.</returns>
     Block* FindBlock(ulong extraMode)
     {
-        ulong linear = _s->Rip + _s->SegmentBases[Segment.Cs];
-        if ((_s->ModeKey & CodeKey.Long) == 0) linear = (uint)linear;
+        ulong linear = CodeLinear;
         TlbEntry* entry = _s->Tlb + ((linear >> 12) & Tlb.IndexMask);
         if ((entry->Execute ^ linear) >= 4096)
         {
@@ -37,7 +39,7 @@ public sealed unsafe partial class Vcpu
     bool IsAsDecoded(ulong linear, UInt128 decoded)
     {
         int inFirst = BytesInPage(linear, LongestInstruction);
-        ulong rest = linear + (ulong)inFirst;
+        ulong rest = Behind(linear, inFirst);
         TlbEntry* first = _s->Tlb + ((linear >> 12) & Tlb.IndexMask), second = _s->Tlb + ((rest >> 12) & Tlb.IndexMask);
         if ((second->Execute ^ rest) >= 4096) return false;
         Span<byte> bytes = stackalloc byte[16];
@@ -86,7 +88,7 @@ public sealed unsafe partial class Vcpu
     Block* DecodeCrossing(ulong linear, ulong physical, ulong key)
     {
         int inFirst = GuestMemory.PageSize - (int)(physical & 0xFFF);
-        if (!TryFetch(linear + (ulong)inFirst, out ulong second)) return null;
+        if (!TryFetch(Behind(linear, inFirst), out ulong second)) return null;
         Span<byte> bytes = stackalloc byte[16];
         bytes.Clear();
         _ram.Read(physical, bytes[..inFirst]);

@@ -31,6 +31,7 @@ public sealed unsafe partial class Vcpu
         hash.Add(_s->GdtLimit).Add(_s->IdtLimit).Add(_s->LdtLimit).Add(_s->TssLimit);
         hash.Add((ulong)_s->LdtSelector << 48 | (ulong)_s->TssSelector << 32 | (uint)_s->LdtRights << 16 | _s->TssRights);
         hash.Add(_s->Cr0).Add(_s->Cr2).Add(_s->Cr3).Add(_s->Cr4).Add(_s->Xcr0).Add(_s->Efer);
+        for (int i = 0; i < 4; i++) hash.Add(_s->DirectoryPointers[i]);
         for (int i = 0; i < 8; i++) hash.Add(_s->Dr[i]);
         hash.Add(_s->Star).Add(_s->Lstar).Add(_s->Cstar).Add(_s->SyscallMask).Add(_s->KernelGsBase).Add(_s->TscAux).Add(_s->Pat);
         hash.Add(_s->SysenterCs).Add(_s->SysenterRsp).Add(_s->SysenterRip);

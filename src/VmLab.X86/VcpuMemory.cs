@@ -19,8 +19,7 @@ public sealed unsafe partial class Vcpu
             ReadPhysical(first, Scratch(bytes));
             return (byte*)_s->Scratch;
         }
-        ulong linearSecond = linear + (ulong)inFirst;
-        if (!Translate(linearSecond, DataAccess(isWrite: false), out ulong second)) return null;
+        if (!Translate(Behind(linear, inFirst), DataAccess(isWrite: false), out ulong second)) return null;
         if (!_ram.IsRam(first >> 12) || !_ram.IsRam(second >> 12))
         {
             if (!MayTouchDevice()) return null;
@@ -39,7 +38,7 @@ public sealed unsafe partial class Vcpu
         int inFirst = BytesInPage(linear, bytes);
         if (!Translate(linear, DataAccess(isWrite: true), out ulong first)) return null;
         ulong second = 0;
-        if (inFirst < bytes && !Translate(linear + (ulong)inFirst, DataAccess(isWrite: true), out second)) return null;
+        if (inFirst < bytes && !Translate(Behind(linear, inFirst), DataAccess(isWrite: true), out second)) return null;
 
         bool isPlain = inFirst == bytes && _ram.IsRam(first >> 12);
         bool mustBeAlone = MustBeAlone(first, inFirst) || inFirst < bytes && MustBeAlone(second, bytes - inFirst);
@@ -76,7 +75,7 @@ public sealed unsafe partial class Vcpu
         if (!IsCanonicalRange(op, linear, bytes)) return false;
         int inFirst = BytesInPage(linear, bytes);
         return Translate(linear, DataAccess(isWrite: true), out _)
-            && (inFirst == bytes || Translate(linear + (ulong)inFirst, DataAccess(isWrite: true), out _));
+            && (inFirst == bytes || Translate(Behind(linear, inFirst), DataAccess(isWrite: true), out _));
     }
 
     /// <summary>
@@ -87,24 +86,27 @@ public sealed unsafe partial class Vcpu
     {
         value = 0;
         Span<byte> buffer = stackalloc byte[8];
-        for (int i = 0; i < bytes; i++)   // a handful of bytes, rarely
-        {
-            if (!TranslateSystem(linear + (ulong)i, isWrite: false, out ulong physical)) return false;
-            _ram.Read(physical, buffer.Slice(i, 1));
-        }
+        int inFirst = BytesInPage(linear, bytes);
+        ulong second = 0;
+        if (!TranslateSystem(linear, isWrite: false, out ulong first)) return false;
+        if (inFirst < bytes && !TranslateSystem(linear + (ulong)inFirst, isWrite: false, out second)) return false;
+        _ram.Read(first, buffer[..inFirst]);
+        _ram.Read(second, buffer[inFirst..bytes]);
         value = BitConverter.ToUInt64(buffer);
         return true;
     }
 
+    /// <summary>As <see cref="TryReadSystem"/>: the marks in descriptors, and what a task saves.</summary>
     internal bool TryWriteSystem(ulong linear, int bytes, ulong value)
     {
-        for (int i = 0; i < bytes; i++)
-            if (!TranslateSystem(linear + (ulong)i, isWrite: true, out _)) return false;
-        for (int i = 0; i < bytes; i++)
-        {
-            TranslateSystem(linear + (ulong)i, isWrite: true, out ulong physical);
-            _ram.Write(physical, [(byte)(value >> 8 * i)]);
-        }
+        Span<byte> buffer = stackalloc byte[8];
+        BitConverter.TryWriteBytes(buffer, value);
+        int inFirst = BytesInPage(linear, bytes);
+        ulong second = 0;
+        if (!TranslateSystem(linear, isWrite: true, out ulong first)) return false;
+        if (inFirst < bytes && !TranslateSystem(linear + (ulong)inFirst, isWrite: true, out second)) return false;
+        _ram.Write(first, buffer[..inFirst]);
+        _ram.Write(second, buffer[inFirst..bytes]);
         return true;
     }
 
@@ -122,21 +124,20 @@ public sealed unsafe partial class Vcpu
         return true;
     }
 
+    /// <summary>
+    /// Translates for an access that the processor makes implicitly: a supervisor's whatever the privilege level, and
+    /// SMAP holds whatever RFLAGS.AC. Source: Intel SDM vol. 3A §4.6.1.
+    /// </summary>
     bool TranslateSystem(ulong linear, bool isWrite, out ulong physical)
     {
         physical = 0;
-        if (!IsCanonical(linear))
-        {
-            SetFault(CpuException.GeneralProtection(0));
-            return false;
-        }
-        TlbEntry* user = _s->Tlb;
-        _s->Tlb = _tlb.Select(_s->Cr3 & RootBits, Tlb.Supervisor);
-        bool isMapped = _walker.Walk(_s, linear, new Access(isWrite, false, false, false), out Translation found) is not { } fault;
-        if (!isMapped) SetFault(_walker.Walk(_s, linear, new Access(isWrite, false, false, false), out _)!.Value);
-        physical = found.Physical | linear & 0xFFF;
+        if (!_s->IsLongMode) linear = (uint)linear;
+        if (!IsCanonical(linear)) return FailWith(CpuException.GeneralProtection(0));
+        _s->Tlb = _tlb.Select(Tlb.Supervisor);
+        CpuException? fault = _walker.Walk(_s, linear, new Access(isWrite, false, false, false), out Translation found);
         SelectBank();
-        return isMapped;
+        physical = found.Physical | linear & 0xFFF;
+        return fault is null || FailWith(fault.Value);
     }
 
     TlbEntry* Fill(ulong linear, Translation found)
@@ -164,7 +165,7 @@ public sealed unsafe partial class Vcpu
         int offset = (int)(physical & 0xFFF);
         bool isCode = (flags & PageFlags.Code) != 0;
         return isCode && ((flags & PageFlags.Shared) != 0 || _code.Overlaps(page, offset, bytes))
-            || (flags & PageFlags.Table) != 0 && _tlb.MayDropCode(page, offset, _s->Rip);
+            || (flags & PageFlags.Table) != 0 && _tlb.MayDropCode(page, offset, bytes, CodeLinear);
     }
 
     /// <summary>Whether this instruction runs alone; if not, it will be run again so.</summary>
@@ -219,6 +220,10 @@ public sealed unsafe partial class Vcpu
         SetFault(op->IsStack ? CpuException.Stack(0) : CpuException.GeneralProtection(0));
         return false;
     }
+
+    /// <summary>The linear address so far behind another: it wraps at 4 GiB outside of 64-bit mode.</summary>
+    ulong Behind(ulong linear, int bytes) =>
+        (_s->ModeKey & CodeKey.Long) != 0 ? linear + (ulong)bytes : (uint)linear + (uint)bytes;
 
     Span<byte> Scratch(int bytes) => new(_s->Scratch, bytes);
 

@@ -1,10 +1,8 @@
 namespace VmLab.X86;
 
-// Control registers, debug registers, ports, and the state after a reset.
+// System calls, ports, and the state after a reset.
 public sealed unsafe partial class Vcpu
 {
-    const ulong RootBits = (1UL << PageWalker.PhysicalBits) - 0x1000;
-
     /// <summary>Source: Intel SDM vol. 3A table 9-1.</summary>
     public void Reset()
     {
@@ -18,7 +16,7 @@ public sealed unsafe partial class Vcpu
         _s->MiscEnable = 1;
         _s->X87 = Floating.X87State.Initial with { Control = 0x40, Tags = 0xFF };
         _s->Gpr[Gpr.Rdx] = Cpuid.Signature;
-        UpdateMode();
+        UpdateSpace();
     }
 
     /// <summary>Puts the processor where a loader wants it: flat segments, paging and interrupts as given.</summary>
@@ -38,108 +36,6 @@ public sealed unsafe partial class Vcpu
             SetSegment(segment, data, flat);
         _s->Rip = rip;
         Refresh();
-    }
-
-    /// <summary>Selects the TLB bank of the present address space and kind of access.</summary>
-    internal void SelectBank()
-    {
-        int kind = _s->Cpl == 3 ? Tlb.User
-            : (_s->Cr4 & Cr4.Smap) != 0 && (_s->SystemFlags & Rflags.AlignmentCheck) != 0 ? Tlb.SupervisorOpen
-            : Tlb.Supervisor;
-        _s->Tlb = _tlb.Select((_s->Cr0 & Cr0.Paging) != 0 ? _s->Cr3 & RootBits : RootBits + 0x1000, kind);
-    }
-
-    internal Op* WriteControl(Op* op, int register, ulong value)
-    {
-        Count(ExitReason.ControlRegister);
-        bool isAllowed = register switch
-        {
-            0 => TrySetCr0(value),
-            2 => TrySetCr2(value),
-            3 => TrySetCr3(value),
-            4 => TrySetCr4(value),
-            8 => TrySetCr8(op, value),
-            _ => false,
-        };
-        return isAllowed ? Exec.LeaveAfter(_s, op, Leave.Check) : Exec.RaiseGeneralProtection(_s, op);
-    }
-
-    internal ulong ReadControl(int register)
-    {
-        Count(ExitReason.ControlRegister);
-        return register switch
-        {
-            0 => _s->Cr0,
-            2 => _s->Cr2,
-            3 => _s->Cr3,
-            4 => _s->Cr4,
-            _ => _board.Interrupts.Priority,
-        };
-    }
-
-    bool TrySetCr0(ulong value)
-    {
-        bool pages = (value & Cr0.Paging) != 0;
-        if (value >> 32 != 0) return false;
-        if (pages && (value & Cr0.ProtectionEnable) == 0) return false;
-        if ((value & Cr0.NotWriteThrough) != 0 && (value & Cr0.CacheDisable) == 0) return false;
-        if (!pages && (_s->ModeKey & CodeKey.Long) != 0) return false;
-        if (!pages && (_s->Cr4 & Cr4.Pcid) != 0) return false;
-        ulong changed = value ^ _s->Cr0;
-        if ((changed & Cr0.Paging) != 0)
-        {
-            if (pages && (_s->Efer & Efer.LongModeEnable) != 0)
-            {
-                if ((_s->Cr4 & Cr4.PhysicalAddressExtension) == 0) return false;
-                _s->Efer |= Efer.LongModeActive;
-            }
-            else if (!pages) _s->Efer &= ~Efer.LongModeActive;
-        }
-        _s->Cr0 = value & Cr0.All | Cr0.ExtensionType;
-        if ((changed & (Cr0.Paging | Cr0.WriteProtect | Cr0.ProtectionEnable)) != 0) _tlb.Flush();
-        UpdateMode();
-        return true;
-    }
-
-    internal void ClearTaskSwitched()
-    {
-        _s->Cr0 &= ~Cr0.TaskSwitched;
-        UpdateMode();
-    }
-
-    bool TrySetCr2(ulong value)
-    {
-        _s->Cr2 = value;
-        return true;
-    }
-
-    bool TrySetCr3(ulong value)
-    {
-        if ((_s->Cr4 & Cr4.Pcid) != 0) value &= ~(1UL << 63);   // "do not flush": nothing here needs flushing
-        if (value >> PageWalker.PhysicalBits != 0) return false;
-        _s->Cr3 = value;
-        SelectBank();
-        return true;
-    }
-
-    bool TrySetCr4(ulong value)
-    {
-        if ((value & ~Cr4.Supported) != 0) return false;
-        if (_s->IsLongMode && (value & Cr4.PhysicalAddressExtension) == 0) return false;
-        bool setsPcid = (value & ~_s->Cr4 & Cr4.Pcid) != 0;
-        if (setsPcid && (!_s->IsLongMode || (_s->Cr3 & 0xFFF) != 0)) return false;
-        _s->Cr4 = value;
-        _tlb.Flush();
-        UpdateMode();
-        return true;
-    }
-
-    bool TrySetCr8(Op* op, ulong value)
-    {
-        if (value > 15) return false;
-        Publish(op);
-        _board.Interrupts.Priority = (byte)value;
-        return true;
     }
 
     /// <summary>The RSP, SS, CS part of SYSCALL. Source: Intel SDM vol. 2, SYSCALL.</summary>

@@ -145,6 +145,13 @@ public sealed unsafe class GuestMemory : IDisposable
 
     public uint Read32(ulong address) => (uint)Read64(address);
 
+    public void Write32(ulong address, uint value)
+    {
+        Span<byte> bytes = stackalloc byte[4];
+        BinaryPrimitives.WriteUInt32LittleEndian(bytes, value);
+        Write(address, bytes);
+    }
+
     public void Write64(ulong address, ulong value)
     {
         Span<byte> bytes = stackalloc byte[8];

@@ -16,6 +16,7 @@ static unsafe class SystemTable
             case Mnemonic.Cpuid: return &SystemOps.Cpuid;
             case Mnemonic.Rdtsc: return &SystemOps.ReadTimeStamp;
             case Mnemonic.Rdtscp: return &SystemOps.ReadTimeStampAndAux;
+            case Mnemonic.Rdpmc: return &SystemOps.ReadPerformanceCounter;
             case Mnemonic.Rdmsr: return &SystemOps.ReadMsr;
             case Mnemonic.Wrmsr: return &SystemOps.WriteMsr;
             case Mnemonic.Clts: return &SystemOps.ClearTaskSwitched;
@@ -50,7 +51,7 @@ static unsafe class SystemTable
             case Mnemonic.Sidt: return Table<InterruptTable>(f, isLoad: false);
             case Mnemonic.Lldt: return Source16<LocalTableBody>(f, 0);
             case Mnemonic.Ltr: return Source16<TaskBody>(f, 0);
-            case Mnemonic.Lmsw: return f.IsMemory(0) ? null : SetRegister(f, &SystemOps.LoadStatusWord);
+            case Mnemonic.Lmsw: return Source16<StatusWordBody>(f, 0);
             case Mnemonic.Smsw: return f.IsMemory(0) ? Selector<StatusWord>(f) : SetRegister(f, &SystemOps.StoreStatusWord);
             case Mnemonic.Sldt: return f.IsMemory(0) ? Selector<LocalTableSelector>(f) : SetRegister(f, &SegmentOps.StoreLocalTable);
             case Mnemonic.Str: return f.IsMemory(0) ? Selector<TaskSelector>(f) : SetRegister(f, &SegmentOps.StoreTask);
@@ -177,6 +178,12 @@ static unsafe class SystemTable
     {
         public static Handler Of<TSource>()
             where TSource : ISource => &SegmentOps.LoadLocalTable<TSource>;
+    }
+
+    struct StatusWordBody : ISourceBody
+    {
+        public static Handler Of<TSource>()
+            where TSource : ISource => &SystemOps.LoadStatusWord<TSource>;
     }
 
     struct TaskBody : ISourceBody

@@ -38,6 +38,9 @@ static unsafe class SystemOps
         return next;
     }
 
+    /// <summary>RDPMC: this processor has no performance counter that could be named.</summary>
+    public static Op* ReadPerformanceCounter(CpuState* s, Op* op) => Exec.RaiseGeneralProtection(s, op);
+
     public static Op* ReadMsr(CpuState* s, Op* op)
     {
         if (s->Cpl != 0) return Exec.RaiseGeneralProtection(s, op);
@@ -110,11 +113,14 @@ static unsafe class SystemOps
         return SegmentOps.StoreRegister(s, op, s->Cr0);
     }
 
-    public static Op* LoadStatusWord(CpuState* s, Op* op)
+    /// <summary>LMSW: sets PE and never clears it.</summary>
+    public static Op* LoadStatusWord<TSource>(CpuState* s, Op* op)
+        where TSource : ISource
     {
         if (s->Cpl != 0) return Exec.RaiseGeneralProtection(s, op);
-        ulong value = *(ushort*)((byte*)s + op->A);
-        return Vcpu.Of(s).WriteControl(op, 0, s->Cr0 & ~0xEUL | value & 0xF);
+        byte* source = TSource.Pointer(s, op, 2);
+        if (TSource.CanFault && source == null) return Exec.Abandon(s, op);
+        return Vcpu.Of(s).WriteControl(op, 0, s->Cr0 & ~0xEUL | *(ushort*)source & 0xFUL);
     }
 
     public static Op* ClearInterrupts(CpuState* s, Op* op)
@@ -183,7 +189,9 @@ static unsafe class SystemOps
         if (s->Cpl != 0) return Exec.RaiseGeneralProtection(s, op);
         byte* descriptor = Exec.Readable(s, op, TAddress.Of(s, op), 16);
         if (descriptor == null) return Exec.Abandon(s, op);
-        ulong kind = *(ulong*)((byte*)s + op->A), pcid = *(ulong*)descriptor, linear = *(ulong*)(descriptor + 8);
+        ulong kind = *(ulong*)((byte*)s + op->A);
+        if ((s->ModeKey & CodeKey.Long) == 0) kind = (uint)kind;
+        ulong pcid = *(ulong*)descriptor, linear = *(ulong*)(descriptor + 8);
         bool isBad = kind > 3 || pcid >> 12 != 0 || kind == 0 && !Vcpu.IsCanonical(linear)
             || kind <= 1 && pcid != 0 && (s->Cr4 & Cr4.Pcid) == 0;
         return isBad ? Exec.RaiseGeneralProtection(s, op) : op + 1;

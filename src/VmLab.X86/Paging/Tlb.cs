@@ -20,26 +20,41 @@ sealed unsafe class Tlb : IDisposable
     public const int Supervisor = 0, SupervisorOpen = 1, User = 2, Kinds = 3;
 
     const int MaxSpaces = 16, MaxIdleWrites = 64;
-    const byte NoLevel = 0, RootLevel = 4, MixedLevel = 255;
+    const byte Unused = 0, Mixed = 255;
+    const int LinearBits = 48;
 
     static readonly TlbEntry[] s_empty = [.. Enumerable.Range(0, Entries).Select(Empty)];
 
     readonly GuestMemory _memory;
     readonly TlbEntry*[] _banks = new TlbEntry*[MaxSpaces * Kinds];
     readonly ulong*[] _pages = new ulong*[MaxSpaces * Kinds];   // guest-physical page by entry
-    readonly ulong[] _roots = new ulong[MaxSpaces];
+    readonly AddressSpace[] _spaces = new AddressSpace[MaxSpaces];
     readonly ulong[] _lastUse = new ulong[MaxSpaces];
     readonly ulong* _banksOfPage;       // by guest-physical page: which banks may point into it
     readonly TableUse* _tables;         // by guest-physical page
     ulong _uses;
-    int _currentBank;
+    int _currentSpace, _currentBank;
     bool _isFreed;
 
+    /// <summary>What a page serves as: a table at one place of one level.</summary>
     struct TableUse
     {
-        public ulong LinearBase, Banks;
-        public byte Level;
+        /// <summary>The linear address that its first entry maps.</summary>
+        public ulong LinearBase;
+        public ulong Banks;
+
+        /// <summary>Linear bytes that an entry maps, as a power of two; or unused, or of mixed use.</summary>
+        public byte Shift;
+
+        /// <summary>Number of its entries, as a power of two.</summary>
+        public byte IndexBits;
         public byte IdleWrites;
+
+        /// <summary>Linear bytes that the table maps, as a power of two.</summary>
+        public readonly int Span => Shift + IndexBits;
+
+        /// <summary>Bytes of an entry, as a power of two.</summary>
+        public readonly int EntryShift => 12 - IndexBits;
     }
 
     public Tlb(GuestMemory memory)
@@ -47,22 +62,22 @@ sealed unsafe class Tlb : IDisposable
         _memory = memory;
         _banksOfPage = (ulong*)NativeMemory.AllocZeroed((nuint)memory.TopPage, sizeof(ulong));
         _tables = (TableUse*)NativeMemory.AllocZeroed((nuint)memory.TopPage, (nuint)sizeof(TableUse));
-        Array.Fill(_roots, ulong.MaxValue);
     }
 
     ~Tlb() => Free();
 
-
-    /// <summary>
-    /// The bank of an address space, named by the physical address of its root table, for one kind of access.
-    /// </summary>
-    public TlbEntry* Select(ulong root, int kind)
+    /// <summary>Makes an address space the current one.</summary>
+    public void Enter(in AddressSpace space)
     {
-        int space = 0;
-        while (space < MaxSpaces && _roots[space] != root) space++;
-        if (space == MaxSpaces) space = Recycle(root);
-        _lastUse[space] = ++_uses;
-        _currentBank = space * Kinds + kind;
+        int found = Array.IndexOf(_spaces, space);
+        _currentSpace = found >= 0 ? found : Recycle(space);
+        _lastUse[_currentSpace] = ++_uses;
+    }
+
+    /// <summary>The bank of the current address space for one kind of access.</summary>
+    public TlbEntry* Select(int kind)
+    {
+        _currentBank = _currentSpace * Kinds + kind;
         if (_banks[_currentBank] == null) AllocateBank(_currentBank);
         return _banks[_currentBank];
     }
@@ -71,19 +86,20 @@ sealed unsafe class Tlb : IDisposable
     /// Notes that the current bank's coming entry for a linear address was walked through this table page. A page serves one
     /// place of one level at a time: what came of it in another place is dropped.
     /// </summary>
-    /// <param name="level">4 for the root, 1 for the last.</param>
+    /// <param name="shift">Linear bytes that one of its entries maps, as a power of two.</param>
+    /// <param name="indexBits">Number of its entries, as a power of two.</param>
     /// <param name="isRepeated">The same walk came through the page before, at another level.</param>
-    public void NoteTable(ulong page, int level, ulong linear, bool isRepeated)
+    public void NoteTable(ulong page, int shift, int indexBits, ulong linear, bool isRepeated)
     {
         TableUse* use = _tables + page;
-        int shift = 12 + 9 * level;
-        ulong linearBase = shift >= 48 ? 0 : linear >> shift << shift;
-        if (isRepeated) (level, linearBase) = (MixedLevel, 0);
-        if (use->Level != level || use->LinearBase != linearBase)
+        int span = shift + indexBits;
+        ulong linearBase = span >= LinearBits ? 0 : (linear & (1UL << LinearBits) - 1) >> span << span;
+        if (isRepeated) (shift, linearBase) = (Mixed, 0);
+        if (use->Shift != shift || use->LinearBase != linearBase || use->IndexBits != indexBits)
         {
-            if (use->Level == NoLevel) _memory.Protect(page, PageFlags.Table);
+            if (use->Shift == Unused) _memory.Protect(page, PageFlags.Table);
             else DropAll(use);
-            *use = new TableUse { Level = (byte)level, LinearBase = linearBase };
+            *use = new TableUse { Shift = (byte)shift, IndexBits = (byte)indexBits, LinearBase = linearBase };
         }
         use->Banks |= 1UL << _currentBank;
         use->IdleWrites = 0;
@@ -108,7 +124,6 @@ sealed unsafe class Tlb : IDisposable
     public void Flush()
     {
         for (int bank = 0; bank < _banks.Length; bank++) Clear(bank);
-        Array.Fill(_roots, ulong.MaxValue);
     }
 
     /// <summary>Takes back every right to store to a page.</summary>
@@ -127,12 +142,12 @@ sealed unsafe class Tlb : IDisposable
     public void OnTableWrite(ulong page, int offset, int length)
     {
         TableUse* use = _tables + page;
-        if (use->Level == NoLevel) return;
+        if (use->Shift == Unused) return;
         bool anyDropped = false;
-        ulong* entries = (ulong*)_memory.ReadPointer(page);
-        for (int i = offset >> 3; i <= offset + length - 1 >> 3; i++)
+        byte* table = _memory.ReadPointer(page);
+        for (int i = offset >> use->EntryShift; i <= offset + length - 1 >> use->EntryShift; i++)
         {
-            if ((entries[i] & 1) == 0) continue;   // an absent entry has no descendants
+            if ((table[i << use->EntryShift] & 1) == 0) continue;   // an absent entry has no descendants
             anyDropped |= Drop(use, i);
         }
         if (anyDropped) use->IdleWrites = 0;
@@ -145,14 +160,15 @@ sealed unsafe class Tlb : IDisposable
     }
 
     /// <summary>Whether a store there could drop the mapping of the running code.</summary>
-    public bool MayDropCode(ulong page, int offset, ulong codeLinear)
+    /// <param name="codeLinear">Linear address of any byte of the code's page.</param>
+    public bool MayDropCode(ulong page, int offset, int length, ulong codeLinear)
     {
         TableUse* use = _tables + page;
-        if (use->Level is NoLevel) return false;
-        if (use->Level == MixedLevel || use->IdleWrites == MaxIdleWrites) return true;
-        int shift = 12 + 9 * (use->Level - 1);
-        ulong linear = use->LinearBase + ((ulong)(offset >> 3) << shift);
-        return (SignExtend(linear) ^ codeLinear) >> shift == 0;
+        if (use->Shift == Unused) return false;
+        if (use->Shift == Mixed || use->IdleWrites == MaxIdleWrites) return true;
+        for (int i = offset >> use->EntryShift; i <= offset + length - 1 >> use->EntryShift; i++)
+            if ((FirstOf(use, i) ^ codeLinear) >> use->Shift == 0) return true;
+        return false;
     }
 
     public void Dispose()
@@ -165,24 +181,23 @@ sealed unsafe class Tlb : IDisposable
     static TlbEntry Empty(int index) => new() { Read = Invalid(index), Write = Invalid(index), Execute = Invalid(index) };
     static ulong SignExtend(ulong linear) => (ulong)((long)(linear << 16) >> 16);
 
+    /// <summary>The first linear address that an entry of a table maps.</summary>
+    static ulong FirstOf(TableUse* use, int entry) => SignExtend(use->LinearBase + ((ulong)entry << use->Shift));
+
     /// <summary>Drops what was walked through one entry of a table.</summary>
     bool Drop(TableUse* use, int entry)
     {
-        if (use->Level == MixedLevel)
-        {
-            DropAll(use);
-            return true;
-        }
-        int shift = 12 + 9 * (use->Level - 1);
-        return DropRange(use->Banks, SignExtend(use->LinearBase + ((ulong)entry << shift)), shift);
+        if (use->Shift != Mixed) return DropRange(use->Banks, FirstOf(use, entry), use->Shift);
+        DropAll(use);
+        return true;
     }
 
     /// <summary>Drops all that was walked through a table.</summary>
     void DropAll(TableUse* use)
     {
-        if (use->Level != MixedLevel && use->Level != RootLevel)
+        if (use->Shift != Mixed && use->Span < LinearBits)
         {
-            DropRange(use->Banks, SignExtend(use->LinearBase), 12 + 9 * use->Level);
+            DropRange(use->Banks, FirstOf(use, 0), use->Span);
             return;
         }
         for (ulong banks = use->Banks; banks != 0; banks &= banks - 1) Clear(BitOperations.TrailingZeroCount(banks));
@@ -234,13 +249,13 @@ sealed unsafe class Tlb : IDisposable
         }
     }
 
-    int Recycle(ulong root)
+    int Recycle(in AddressSpace space)
     {
         int oldest = 0;
-        for (int space = 1; space < MaxSpaces; space++)
-            if (_lastUse[space] < _lastUse[oldest]) oldest = space;
+        for (int other = 1; other < MaxSpaces; other++)
+            if (_lastUse[other] < _lastUse[oldest]) oldest = other;
         for (int kind = 0; kind < Kinds; kind++) Clear(oldest * Kinds + kind);
-        _roots[oldest] = root;
+        _spaces[oldest] = space;
         return oldest;
     }
 

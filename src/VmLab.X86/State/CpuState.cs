@@ -57,6 +57,9 @@ public unsafe struct CpuState
     public ushort LdtSelector, TssSelector, LdtRights, TssRights;
 
     public ulong Cr0, Cr2, Cr3, Cr4, Xcr0, Efer;
+
+    /// <summary>The directory pointers that PAE paging translates by; loaded with CR0, CR3 and CR4.</summary>
+    public fixed ulong DirectoryPointers[4];
     public fixed ulong Dr[8];
 
     public ulong Star, Lstar, Cstar, SyscallMask, KernelGsBase, TscAux, Pat;
