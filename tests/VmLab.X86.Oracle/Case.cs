@@ -6,8 +6,10 @@ namespace VmLab.X86.Oracle;
 /// <param name="Number">With the seed it is all that the case follows from.</param>
 /// <param name="Form">What was asked for; <see langword="null"/> for random bytes.</param>
 /// <param name="Bytes">The code, as decoded or as drawn.</param>
-/// <param name="Instruction">As a processor decodes it that has what is announced.</param>
-public sealed record Case(ulong Seed, ulong Number, Form? Form, int Bitness, byte[] Bytes, Instruction Instruction)
+/// <param name="Instruction">As a processor reads it that has what is announced.</param>
+/// <param name="Newest">As a processor reads it that has whatever there is.</param>
+public sealed record Case(
+    ulong Seed, ulong Number, Form? Form, int Bitness, byte[] Bytes, Instruction Instruction, Instruction Newest)
 {
     public override string ToString()
     {

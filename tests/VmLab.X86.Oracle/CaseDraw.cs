@@ -45,6 +45,7 @@ public sealed unsafe class CaseDraw(ulong seed)
     Case? Place(ulong number, Form? form, int bitness, Span<byte> code, ref Rng rng, CpuImage* image)
     {
         Instruction instruction = EncodingDraw.Decode(code, bitness);
+        if (Features.LeavesProgram(EncodingDraw.Decode(code, bitness, options: Features.Newest).Code)) return null;
         int length = instruction.IsInvalid ? LongestInstruction : instruction.Length;
         ulong rip = Address(length, ref rng);
         *image = default;
@@ -59,7 +60,8 @@ public sealed unsafe class CaseDraw(ulong seed)
         Span<byte> bytes = code[..int.Min(length, there.Length)];
         bytes.CopyTo(there);
         // What follows a fault or a trap is not run, so what stands behind is part of the case only where it is decoded.
-        return new Case(seed, number, form, bitness, code[..length].ToArray(), EncodingDraw.Decode(code[..length], bitness, rip));
+        return new Case(seed, number, form, bitness, code[..length].ToArray(),
+            EncodingDraw.Decode(code, bitness, rip), EncodingDraw.Decode(code, bitness, rip, Features.Newest));
     }
 
     /// <summary>Anywhere; often across the two pages, or up to the last byte, or beyond it.</summary>

@@ -8,7 +8,7 @@ static unsafe class Comparison
 {
     const ulong Flags = Rflags.Arithmetic | Rflags.Direction | Rflags.Trap | Rflags.Interrupt | Rflags.NestedTask | Rflags.AlignmentCheck
         | Rflags.Identification;
-    const int ControlOffset = 24, StackOffset = 32, XmmOffset = 160, SlotSize = 16, StatusOffset = 2;
+    const int ControlOffset = 24, StackOffset = 32, XmmOffset = 160, SlotSize = 16, StatusOffset = 2, ControlMaskOffset = 28;
     const ulong SigSys = 31;
 
     static readonly string[] s_names =
@@ -19,19 +19,65 @@ static unsafe class Comparison
     /// <returns>What differs, a line each, or <see langword="null"/>.</returns>
     public static string? Differences(Case test, CpuImage* before, CpuImage* host, CpuImage* ours)
     {
+        if (host->Signal == SigSys) host->Vector = Ending.SystemCall;
+        bool hasFetchFault = IsFetchFault(test, host);
+        switch (Expect(test, before, host))
+        {
+            case Expectation.Anything: return null;
+            case Expectation.InvalidOpcode when hasFetchFault || IsFetchFault(test, ours): return null;
+            case Expectation.InvalidOpcode: return Untouched(before, ours, Vector.InvalidOpcode);
+            case Expectation.GeneralProtection: return Untouched(before, ours, Vector.GeneralProtection);
+        }
+        // Whether bytes behind a bad opcode are fetched is the decoder's own affair.
+        bool isBad = test.Instruction.IsInvalid || test.Instruction.Mnemonic is Mnemonic.Ud0 or Mnemonic.Ud1;
+        if (isBad && hasFetchFault && ours->Vector == Vector.InvalidOpcode) return null;
+        if (isBad && host->Vector == Vector.InvalidOpcode && IsFetchFault(test, ours)) return null;
+        return Compare(test, before, host, ours);
+    }
+
+    static Expectation Expect(Case test, CpuImage* before, CpuImage* host)
+    {
+        bool isUnannounced = !test.Newest.IsInvalid && !Features.IsAnnounced(test.Newest.Code);
+        bool isOurs = !test.Instruction.IsInvalid && Features.IsAnnounced(test.Instruction.Code);
+        if (isUnannounced) return isOurs ? Expectation.Anything : Expectation.InvalidOpcode;
+        if (Leeway.IsAnsweredByKernel(test.Instruction) && host->Vector != Vector.InvalidOpcode && !IsFetchFault(test, host))
+            return Expectation.GeneralProtection;
+        return Leeway.ReasonToSkip(test, before, host) is null ? Expectation.Host : Expectation.Anything;
+    }
+
+    static bool IsFetchFault(Case test, CpuImage* image) =>
+        image->Vector == Vector.PageFault && image->Address == CaseLayout.Code + CaseLayout.CodeSize
+        && test.Instruction.IP + (ulong)test.Bytes.Length > image->Address;
+
+    /// <returns>What differs from a fault that left everything as it was.</returns>
+    static string? Untouched(CpuImage* before, CpuImage* ours, byte vector)
+    {
+        var text = new StringBuilder();
+        Line(text, "vector", ulong.MaxValue, vector, ours->Vector);
+        Line(text, "rip", ulong.MaxValue, before->Rip, ours->Rip);
+        Line(text, "flags", Flags, before->Flags, ours->Flags);
+        for (int i = 0; i < 16; i++) Line(text, s_names[i], ulong.MaxValue, before->Gpr[i], ours->Gpr[i]);
+        Memory(text, before, before, ours);
+        return text.Length == 0 ? null : text.ToString();
+    }
+
+    static string? Compare(Case test, CpuImage* before, CpuImage* host, CpuImage* ours)
+    {
         Instruction instruction = test.Instruction;
         Leeway leeway = Leeway.Of(instruction, *before);
-        ulong hostVector = host->Signal == SigSys ? Ending.SystemCall : host->Vector;
+        ulong hostVector = host->Vector;
+        bool isFault = hostVector is < 32 and not (Vector.Debug or Vector.Breakpoint);
         var text = new StringBuilder();
-        Line(text, "vector", ulong.MaxValue, hostVector, ours->Vector);
-        if (hostVector == Vector.PageFault)
+        if (!(leeway.FaultOrder && IsMemoryFault(hostVector) && IsMemoryFault(ours->Vector)))
+            Line(text, "vector", ulong.MaxValue, hostVector, ours->Vector);
+        if (hostVector == Vector.PageFault && !leeway.FaultOrder)
         {
             Line(text, "address", ulong.MaxValue, host->Address, ours->Address);
             // Linux tells a program that a page of the kernel, or the last below it, is there, whether or not.
             bool isKernel = host->Address >= CaseLayout.NonCanonical - CaseLayout.PageSize;
             Line(text, "error", isKernel ? ~1UL : ulong.MaxValue, host->Error, ours->Error);
         }
-        else if (hostVector < 32) Line(text, "error", ulong.MaxValue, host->Error, ours->Error);
+        else if (isFault && !leeway.FaultOrder) Line(text, "error", ulong.MaxValue, host->Error, ours->Error);
         Line(text, "rip", ulong.MaxValue, host->Rip, ours->Rip);
         Line(text, "flags", Flags & ~leeway.Flags, host->Flags, ours->Flags);
         uint skipped = leeway.Registers | (leeway.Results ? Targets(instruction) : 0);
@@ -46,6 +92,8 @@ static unsafe class Comparison
         Line(text, "fs base", ulong.MaxValue, host->FsBase, ours->FsBase);
         Line(text, "gs base", ulong.MaxValue, host->GsBase, ours->GsBase);
         Floats(text, instruction, leeway, before, host, ours);
+        if (instruction.Mnemonic is Mnemonic.Fxsave or Mnemonic.Fxsave64 || Leeway.IsSaving(instruction.Mnemonic))
+            CopyControlMask(test, before, host, ours);
         if (!(leeway.Results && instruction.Op0Kind == OpKind.Memory)) Memory(text, before, host, ours);
         return text.Length == 0 ? null : text.ToString();
     }
@@ -59,6 +107,8 @@ static unsafe class Comparison
         return text.AppendLine($" fs base {image->FsBase:X} gs base {image->GsBase:X} flags {image->Flags:X} "
             + $"x87 {*(ushort*)image->Extended:X} {Status(image):X} mxcsr {Control(image):X}").ToString();
     }
+
+    static bool IsMemoryFault(ulong vector) => vector is Vector.StackFault or Vector.GeneralProtection or Vector.PageFault;
 
     static void Floats(StringBuilder text, in Instruction instruction, Leeway leeway, CpuImage* before, CpuImage* host, CpuImage* ours)
     {
@@ -93,6 +143,13 @@ static unsafe class Comparison
         int at = same & ~7;
         Line(text, $"memory at 0x{CaseLayout.Data + (ulong)at:X}", ulong.MaxValue,
             *(ulong*)(host->Memory + at), *(ulong*)(ours->Memory + at), *(ulong*)(before->Memory + at));
+    }
+
+    /// <summary>MXCSR_MASK names what MXCSR has: AMD's have a bit for unaligned operands, which is not announced here.</summary>
+    static void CopyControlMask(Case test, CpuImage* before, CpuImage* host, CpuImage* ours)
+    {
+        ulong offset = OperandFit.AddressOf(test.Instruction, 0, before, test.Bitness) + ControlMaskOffset - CaseLayout.Data;
+        if (offset <= CaseLayout.WritableSize - sizeof(uint)) *(uint*)(host->Memory + offset) = *(uint*)(ours->Memory + offset);
     }
 
     static uint Targets(in Instruction instruction) =>

@@ -20,7 +20,7 @@ static class EncodingDraw
         for (int attempt = 0; attempt < MaxAttempts; attempt++)
         {
             Write(info, form.Bitness, ref rng, bytes);
-            instruction = Decode(bytes[..LongestInstruction], form.Bitness);
+            instruction = Decode(bytes[..LongestInstruction], form.Bitness, options: Features.Decoding);
             if (instruction.Code != form.Code) continue;
             bytes[..instruction.Length].CopyTo(code);
             return true;
@@ -30,7 +30,7 @@ static class EncodingDraw
     }
 
     /// <summary>Decodes as a processor does that has what is announced.</summary>
-    public static Instruction Decode(ReadOnlySpan<byte> bytes, int bitness, ulong address = 0, DecoderOptions options = Features.Decoding)
+    public static Instruction Decode(ReadOnlySpan<byte> bytes, int bitness, ulong address = 0, DecoderOptions options = Features.Running)
     {
         var decoder = Decoder.Create(bitness, bytes.ToArray(), address, options);
         return decoder.Decode();

@@ -14,6 +14,21 @@ public static class Features
     public const DecoderOptions Decoding =
         DecoderOptions.AMD | DecoderOptions.NoMPFX_0FBC | DecoderOptions.NoMPFX_0FBD | DecoderOptions.NoWbnoinvd;
 
+    /// <summary>
+    /// As an unknown hint reads, whatever became of it on newer processors: 0F 0D and 0F 18 to 1F do nothing.
+    /// </summary>
+    public const DecoderOptions Running = Decoding | DecoderOptions.ForceReservedNop;
+
+    /// <summary>As a processor reads bytes that has whatever there is.</summary>
+    public const DecoderOptions Newest = DecoderOptions.AMD;
+
+    // What leaves the program for a hypervisor, or waits: not to be tried on the host.
+    static readonly CpuidFeature[] s_outward =
+    [
+        CpuidFeature.VMX, CpuidFeature.SVM, CpuidFeature.SKINIT_or_SVM, CpuidFeature.SEV_ES, CpuidFeature.SEV_SNP, CpuidFeature.TDX,
+        CpuidFeature.SGX1, CpuidFeature.MONITORX, CpuidFeature.WAITPKG, CpuidFeature.MCOMMIT,
+    ];
+
     // Every x86-64 processor has them.
     static readonly CpuidFeature[] s_always =
     [
@@ -70,6 +85,8 @@ public static class Features
     };
 
     public static bool IsAnnounced(Code code) => code.CpuidFeatures().All(IsAnnounced);
+
+    public static bool LeavesProgram(Code code) => code.CpuidFeatures().Any(s_outward.Contains);
 
     public static bool IsAnnounced(CpuidFeature feature)
     {

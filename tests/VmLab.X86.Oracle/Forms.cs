@@ -16,11 +16,11 @@ public static class Forms
            let info = code.ToOpCode()
            where IsDecoded(info) && Features.IsAnnounced(code)
            from bitness in (int[])[64, 32]
-           where bitness == 64 ? info.Mode64 : info.Mode32
+           where bitness == 64 ? info.AmdDecoder64 : info.AmdDecoder32
            select new Form(code, bitness),
     ];
 
-    // A name with FWAIT in it is two instructions. What only other makers' or other modes' decoders know needs an option.
+    // A name with FWAIT in it is two instructions. What has an option is another maker's or was dropped long ago.
     static bool IsDecoded(OpCodeInfo info) =>
         info.IsInstruction && info.Encoding == EncodingKind.Legacy && !info.Fwait && info.DecoderOption == DecoderOptions.None;
 }

@@ -161,7 +161,8 @@ public sealed unsafe class GuestCpu : IDisposable
         (s->IdtBase, s->IdtLimit) = (Kernel + Idt, 0xFFF);
         (s->TssSelector, s->TssBase, s->TssLimit, s->TssRights) = (TaskState, Kernel + Tss, 103, 0x8B);
         s->Cr0 |= Cr0.WriteProtect | Cr0.MonitorCoprocessor | Cr0.AlignmentMask;
-        s->Cr4 |= Cr4.FxSave | Cr4.SimdExceptions | Cr4.FsGsBase | Cr4.UserModeInstructionPrevention;
+        s->Cr4 |= Cr4.FxSave | Cr4.SimdExceptions | Cr4.FsGsBase | Cr4.UserModeInstructionPrevention | Cr4.XSave;
+        s->Xcr0 = 3;
         s->Efer |= Efer.SystemCall | Efer.NoExecute;
         s->Star = (ulong)KernelCode << 32 | (ulong)CaseLayout.Code32 << 48;
         s->Lstar = s->Cstar = Kernel + Handlers + HandlerSize * Ending.SystemCall;

@@ -7,16 +7,17 @@ namespace VmLab.X86.Oracle;
 /// <param name="Registers">General registers, a bit each.</param>
 /// <param name="Results">The target operand, whatever it is: memory, a register, the stack of the x87.</param>
 /// <param name="Status">Bits of the x87's status word.</param>
-public readonly record struct Leeway(ulong Flags = 0, uint Registers = 0, bool Results = false, ushort Status = 0)
+/// <param name="FaultOrder">Which of several faults of memory comes first, and which byte of an operand a page fault names.</param>
+public readonly record struct Leeway(
+    ulong Flags = 0, uint Registers = 0, bool Results = false, ushort Status = 0, bool FaultOrder = false)
 {
     const ulong AllButZero = Rflags.Arithmetic & ~Rflags.Zero;
-    const uint Rax = 1, Rcx = 2, Rdx = 4, Rbx = 8;
-    const ushort C0 = 0x100, C1 = 0x200, C2 = 0x400, C3 = 0x4000;
+    const uint Rax = 1, Rcx = 2, Rdx = 4, Rbx = 8, AllRegisters = 0xFFFF;
+    const ushort C0 = 0x100, C1 = 0x200, C3 = 0x4000, OutOfRange = 0x18, Inexact = 0x20;
 
     /// <summary>Source: Intel SDM vol. 2 and AMD APM vol. 3, "Flags Affected" by mnemonic.</summary>
     public static Leeway Of(in Instruction instruction, in CpuImage before) => instruction.Mnemonic switch
     {
-        // AF.
         Mnemonic.And or Mnemonic.Or or Mnemonic.Xor or Mnemonic.Test => new(Rflags.Adjust),
         Mnemonic.Mul or Mnemonic.Imul => new(Rflags.Sign | Rflags.Zero | Rflags.Adjust | Rflags.Parity),
         Mnemonic.Div or Mnemonic.Idiv => new(Rflags.Arithmetic),
@@ -38,12 +39,67 @@ public readonly record struct Leeway(ulong Flags = 0, uint Registers = 0, bool R
         Mnemonic.Xgetbv => new(Registers: Rax | Rdx),
         Mnemonic.Rdrand or Mnemonic.Rdseed => new(Rflags.Carry, Results: true),
 
+        // What the kernel leaves of the registers: INT 80h and the 32-bit SYSCALL have an entry of their own.
+        Mnemonic.Int => new(Registers: AllRegisters),
+
         // Approximations: each maker has tables of its own.
         Mnemonic.Rcpps or Mnemonic.Rcpss or Mnemonic.Rsqrtps or Mnemonic.Rsqrtss => new(Results: true),
         Mnemonic.Fsin or Mnemonic.Fcos or Mnemonic.Fsincos or Mnemonic.Fptan or Mnemonic.Fpatan or Mnemonic.F2xm1 or Mnemonic.Fyl2x
-            or Mnemonic.Fyl2xp1 => new(Results: true, Status: C0 | C1 | C3 | 0x30),
+            or Mnemonic.Fyl2xp1 => new(Results: true, Status: C0 | C1 | C3 | OutOfRange | Inexact),
+
+        // AMD's leave C1 alone, Intel's clear it.
+        Mnemonic.Fcomi or Mnemonic.Fcomip or Mnemonic.Fucomi or Mnemonic.Fucomip => new(Status: C1),
+
+        // Operands that are read or written in parts, in an order of the processor's own.
+        Mnemonic.Fxsave or Mnemonic.Fxsave64 or Mnemonic.Fxrstor or Mnemonic.Fxrstor64 or Mnemonic.Fldenv or Mnemonic.Fnstenv
+            or Mnemonic.Fnsave or Mnemonic.Frstor => new(FaultOrder: true),
+        _ when IsSaving(instruction.Mnemonic) => new(FaultOrder: true),
+        Mnemonic.Cmpsb or Mnemonic.Cmpsw or Mnemonic.Cmpsd or Mnemonic.Cmpsq when instruction.IsStringInstruction => new(FaultOrder: true),
+        Mnemonic.Retf => new(FaultOrder: true),
+        _ when !System.Numerics.BitOperations.IsPow2(int.Max(1, instruction.MemorySize.GetSize())) => new(FaultOrder: true),
         _ => default,
     };
+
+    /// <summary>XSAVE in all its kinds, and XRSTOR.</summary>
+    public static bool IsSaving(Mnemonic mnemonic) => mnemonic is Mnemonic.Xsave or Mnemonic.Xsave64 or Mnemonic.Xsaveopt
+        or Mnemonic.Xsaveopt64 or Mnemonic.Xsavec or Mnemonic.Xsavec64 or Mnemonic.Xrstor or Mnemonic.Xrstor64;
+
+    /// <summary>What Linux answers for the processor where UMIP forbids it to a program.</summary>
+    public static bool IsAnsweredByKernel(in Instruction instruction) =>
+        instruction.Mnemonic is Mnemonic.Sldt or Mnemonic.Str or Mnemonic.Sgdt or Mnemonic.Sidt or Mnemonic.Smsw;
+
+    /// <summary>Why what the host does with these bytes says nothing about ours; <see langword="null"/> where it does.</summary>
+    public static unsafe string? ReasonToSkip(Case test, CpuImage* before, CpuImage* host)
+    {
+        Instruction instruction = test.Instruction;
+        if (instruction.Mnemonic == Mnemonic.Syscall && test.Bitness == 32)
+            return "Linux' entry for 32-bit code changes registers, and Intel's processors have no such SYSCALL.";
+        if (instruction.Mnemonic is Mnemonic.Insb or Mnemonic.Insw or Mnemonic.Insd or Mnemonic.Outsb or Mnemonic.Outsw or Mnemonic.Outsd
+            && (instruction.HasRepPrefix || instruction.HasRepnePrefix))
+            return "AMD's look whether the port is allowed before they look whether the count is 0.";
+        if (instruction.Mnemonic is Mnemonic.Maskmovq or Mnemonic.Maskmovdqu && host->Vector is Vector.PageFault or Vector.GeneralProtection)
+            return "Whether a byte that is masked out can fault is left open.";
+        if (IsSaving(instruction.Mnemonic) && ((uint)before->Gpr[Gpr.Rax] > 3 || (uint)before->Gpr[Gpr.Rdx] != 0))
+            return "Asks for components that only the host has.";
+        if (instruction.Mnemonic == Mnemonic.Fstpnce && !HasNumberOnTop(before))
+            return "A reserved encoding, which does not look what it stores.";
+        if (instruction.Mnemonic == Mnemonic.Int1)
+            return "Hypervisors differ in where they say that it was.";
+        if (instruction.Mnemonic is Mnemonic.Sysenter or Mnemonic.Sysexit or Mnemonic.Sysexitq)
+            return "In long mode Intel's processors have it, and AMD's raise #UD.";
+        if (instruction.Mnemonic is Mnemonic.Loope or Mnemonic.Loopne && test.Bytes.Any(value => value is 0xF2 or 0xF3))
+            return "Reserved, and AMD's take the condition from the prefix.";
+        return null;
+    }
+
+    /// <summary>ST(0) is in use, and of an encoding that the processor itself would write.</summary>
+    static unsafe bool HasNumberOnTop(CpuImage* before)
+    {
+        byte* extended = before->Extended;
+        int top = *(ushort*)(extended + 2) >> 11 & 7;
+        bool isNormal = (extended[39] & 0x80) != 0, hasExponent = (*(ushort*)(extended + 40) & 0x7FFF) != 0;
+        return (extended[4] >> top & 1) != 0 && isNormal == hasExponent;
+    }
 
     static Leeway OfShift(in Instruction instruction, in CpuImage before)
     {

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Iced.Intel;
 using VmLab.Core;
 using Reg = Iced.Intel.Register;
@@ -32,8 +33,7 @@ unsafe readonly ref struct OperandFit(CpuImage* image, int bitness)
             case Mnemonic.Pcmpestri or Mnemonic.Pcmpestrm or Mnemonic.Pcmpestri64 or Mnemonic.Pcmpestrm64 when isSmall:
                 (image->Gpr[Gpr.Rax], image->Gpr[Gpr.Rdx]) = (rng.NextBelow(40) - 20, rng.NextBelow(40) - 20);
                 break;
-            case Mnemonic.Xrstor or Mnemonic.Xrstor64 or Mnemonic.Xsave or Mnemonic.Xsave64 or Mnemonic.Xsaveopt or Mnemonic.Xsaveopt64
-                or Mnemonic.Xsavec or Mnemonic.Xsavec64:
+            case var mnemonic when Leeway.IsSaving(mnemonic):
                 (image->Gpr[Gpr.Rax], image->Gpr[Gpr.Rdx]) = (rng.NextBelow(4), 0);
                 break;
             case Mnemonic.Xgetbv or Mnemonic.Xsetbv:
@@ -53,9 +53,7 @@ unsafe readonly ref struct OperandFit(CpuImage* image, int bitness)
     {
         int operand = instruction.Op0Kind == OpKind.Memory ? 0 : instruction.Op1Kind == OpKind.Memory ? 1 : -1;
         if (operand < 0) return;
-        CpuImage* from = image;
-        ulong address = instruction.GetVirtualAddress(operand, 0, (register, _, _) => Read(from, register));
-        if (bitness == 32) address = (uint)address;
+        ulong address = AddressOf(instruction, operand, image, bitness);
         int size = int.Max(16, int.Min(instruction.MemorySize.GetSize(), 64));
         if (address - CaseLayout.Data > (ulong)(CaseLayout.WritableSize - size)) return;
         var there = new Span<byte>(image->Memory + (address - CaseLayout.Data), (int)(CaseLayout.ReadOnlyData - address));
@@ -81,6 +79,13 @@ unsafe readonly ref struct OperandFit(CpuImage* image, int bitness)
                 break;
             case Mnemonic.Fxrstor or Mnemonic.Fxrstor64 or Mnemonic.Xrstor or Mnemonic.Xrstor64: WriteImage(there, ref rng); break;
         }
+    }
+
+    /// <summary>The linear address of a memory operand.</summary>
+    public static ulong AddressOf(in Instruction instruction, int operand, CpuImage* image, int bitness)
+    {
+        ulong address = instruction.GetVirtualAddress(operand, 0, (register, _, _) => Read(image, register));
+        return bitness == 32 ? (uint)address : address;
     }
 
     /// <summary>Words that a POP, a return or an IRET can use, for each width that they may have.</summary>
@@ -134,7 +139,13 @@ unsafe readonly ref struct OperandFit(CpuImage* image, int bitness)
     {
         if (there.Length < CpuImage.ExtendedLength) return;
         new ReadOnlySpan<byte>(image->Extended, CpuImage.ExtendedLength).CopyTo(there);
-        Values.Fill(System.Runtime.InteropServices.MemoryMarshal.Cast<byte, ulong>(there[32..160]), ref rng);
+        Values.Fill(MemoryMarshal.Cast<byte, ulong>(there[32..160]), ref rng);
+        const int Header = 512, HeaderEnd = 576;
+        if (there.Length < HeaderEnd || rng.NextBelow(8) == 0) return;
+        there[Header..HeaderEnd].Clear();
+        there[Header] = (byte)rng.NextBelow(4);
+        if (rng.NextBelow(2) == 0) (there[Header + 8], there[Header + 15]) = ((byte)(there[Header] | rng.NextBelow(4)), 0x80);
+        if (rng.NextBelow(8) == 0) there[Header + (int)rng.NextBelow(HeaderEnd - Header)] ^= 1;
     }
 
     static ulong Read(CpuImage* image, Reg register)

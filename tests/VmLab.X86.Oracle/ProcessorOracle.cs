@@ -6,8 +6,9 @@ namespace VmLab.X86.Oracle;
 /// <summary>What a run of cases showed.</summary>
 /// <param name="Announced">Forms that CPUID announces.</param>
 /// <param name="Tested">Those of them that ran.</param>
+/// <param name="Untested">Those of them that did not.</param>
 /// <param name="Reports">The first difference of each form, or of random bytes.</param>
-public sealed record OracleResult(int Announced, int Tested, long Cases, long Differences, IReadOnlyList<string> Reports)
+public sealed record OracleResult(int Announced, int Tested, long Cases, long Differences, IReadOnlyList<Form> Untested, IReadOnlyList<string> Reports)
 {
     public override string ToString() => $"forms announced={Announced} tested={Tested} cases={Cases} differences={Differences}";
 }
@@ -48,7 +49,8 @@ public sealed unsafe class ProcessorOracle : IDisposable
             }
             RunBatch(batch);
         }
-        return new OracleResult(Forms.Announced.Count, _tested.Count, _count, _differences, [.. _reports.Values]);
+        Form[] untested = [.. Forms.Announced.Where(form => !_tested.Contains(form))];
+        return new OracleResult(Forms.Announced.Count, _tested.Count, _count, _differences, untested, [.. _reports.Values]);
     }
 
     public void Dispose()

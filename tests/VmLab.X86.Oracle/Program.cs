@@ -10,6 +10,8 @@ ulong seed = Option("--seed", 1), only = Option("--only", ulong.MaxValue);
 using var oracle = new ProcessorOracle(seed);
 OracleResult result = only == ulong.MaxValue ? oracle.Run(0, cases) : oracle.Run(only, 1);
 foreach (string report in result.Reports) Console.WriteLine(report);
+if (only == ulong.MaxValue)
+    foreach (Form form in result.Untested) Console.WriteLine($"{form.Code}, {form.Bitness}-bit: not tested");
 Console.WriteLine(result);
 return result.Differences == 0 ? 0 : 1;
 

@@ -64,6 +64,11 @@ unsafe ref struct StateDraw(CpuImage* image, int bitness)
             *(ushort*)(extended + 40 + 16 * i) = signExponent;
         }
         Values.Fill(new Span<ulong>(extended + 160, 32), ref rng);
+        // The XSAVE family looks whether anything is as it was in the beginning.
+        if (rng.NextBelow(8) == 0) new Span<byte>(extended + 160, 256).Clear();
+        if (rng.NextBelow(8) != 0) return;
+        new Span<byte>(extended, 160).Clear();
+        (*(ushort*)extended, *(uint*)(extended + 24)) = (0x37F, 0x1F80);
     }
 
     void PlaceOperands(in Instruction instruction, ulong rip, Span<byte> code, ref Rng rng)
