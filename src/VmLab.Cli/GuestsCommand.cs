@@ -18,13 +18,18 @@ static class GuestsCommand
 
     /// <summary>Fetches and builds the guest of a set of packages.</summary>
     /// <param name="packages">Names, besides those that every guest has.</param>
+    /// <param name="kernel">Metapackage of the kernel.</param>
+    /// <param name="modules">Names of kernel modules to have.</param>
     /// <param name="update">Asks for the packages' present versions, though the store has some.</param>
-    public static int Fetch(IReadOnlyList<string> packages, bool update)
+    public static int Fetch(
+        IReadOnlyList<string> packages, string kernel, IReadOnlyList<string> modules, bool update)
     {
         using var interruption = new Interruption();
         try
         {
-            Tell(GuestStore.OfUser().DebianAsync(packages, update, new Told(), interruption.Stop).GetAwaiter().GetResult());
+            Tell(GuestStore.OfUser()
+                .DebianAsync(packages, new DebianKernel(kernel), modules, update, new Told(), interruption.Stop)
+                .GetAwaiter().GetResult());
             return ExitCode.Passed;
         }
         catch (OperationCanceledException) when (interruption.IsRequested)
@@ -36,7 +41,8 @@ static class GuestsCommand
 
     static void Tell(DebianGuest guest) => Console.WriteLine(
         $"Debian, kernel {guest.Stored.Release}, initramfs {new ByteSize((ulong)guest.Stored.Initramfs.Size)}: "
-        + string.Join(", ", guest.Stored.Packages));
+        + string.Join(", ", guest.Stored.Packages)
+        + (guest.Stored.Modules.Count > 0 ? $"; modules {string.Join(", ", guest.Stored.Modules)}" : ""));
 
     // At once, in order; System.Progress would hand it to the thread pool.
     sealed class Told : IProgress<string>

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.CommandLine.Help;
+using VmLab.Guests;
 
 namespace VmLab.Cli;
 
@@ -96,15 +97,33 @@ static class Program
             Arity = ArgumentArity.OneOrMore,
         };
         var update = new Option<bool>("--update") { Description = "Asks apt for the packages' present versions." };
+        var kernel = new Option<string>("--kernel")
+        {
+            Description = "Debian's metapackage of the kernel.",
+            DefaultValueFactory = _ => DebianKernel.Cloud.Package,
+        };
+        var modules = new Option<string[]>("--module")
+        {
+            Description = "A kernel module to have in the guest, besides the virtio drivers; * for all.",
+        };
         var list = new Command("list", "Shows the guests in the store.");
         list.SetAction(_ => GuestsCommand.List());
-        var fetch = new Command("fetch", "Fetches Debian's kernel, busybox and e2fsprogs, and builds the guest.") { update };
-        fetch.SetAction(parsed => GuestsCommand.Fetch([], parsed.GetValue(update)));
-        var add = new Command("add", "Fetches and builds a guest with more Debian packages.") { packages, update };
-        add.SetAction(parsed => GuestsCommand.Fetch(parsed.GetRequiredValue(packages), parsed.GetValue(update)));
+        var fetch = new Command("fetch", "Fetches Debian's kernel, busybox and e2fsprogs, and builds the guest.")
+        {
+            kernel, modules, update,
+        };
+        fetch.SetAction(parsed => Fetch(parsed, []));
+        var add = new Command("add", "Fetches and builds a guest with more Debian packages.")
+        {
+            packages, kernel, modules, update,
+        };
+        add.SetAction(parsed => Fetch(parsed, parsed.GetRequiredValue(packages)));
         var guests = new Command("guests", "The guests in the store: list (default), fetch, add.") { list, fetch, add };
         guests.SetAction(_ => GuestsCommand.List());
         return guests;
+
+        int Fetch(ParseResult parsed, string[] names) => GuestsCommand.Fetch(
+            names, parsed.GetRequiredValue(kernel), parsed.GetValue(modules) ?? [], parsed.GetValue(update));
     }
 
     /// <summary>The environment's options, and over them those of the command line.</summary>

@@ -50,6 +50,8 @@ public sealed record DebianGuest : IBootable
 
     public KernelUnpacking Unpacking { get; init; } = KernelUnpacking.OnHost;
 
+    public Kaslr Kaslr { get; init; } = Kaslr.Stock;
+
     /// <summary>Adds words to the command line, such as <c>vmlab.net=eth0:10.0.0.1/24</c>.</summary>
     public DebianGuest With(params IEnumerable<string> words) =>
         this with { CommandLine = string.Join(' ', [CommandLine, .. words]) };
@@ -61,6 +63,7 @@ public sealed record DebianGuest : IBootable
             $"{CommandLine} vmlab.host={context.MachineName}", $"Debian's kernel {Stored.Release}")
         {
             Unpacking = Unpacking,
+            Kaslr = Kaslr,
         }.Load(memory, context);
 
     sealed record Files(Lazy<byte[]> Kernel, Lazy<byte[]> UnpackedKernel, Lazy<byte[]> Initramfs);

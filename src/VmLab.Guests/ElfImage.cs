@@ -9,8 +9,9 @@ namespace VmLab.Guests;
 public sealed class ElfImage
 {
     const int HeaderSize = 64, ProgramHeaderSize = 56, MostSegments = 64;
-    const int Class = 4, Encoding = 5, Machine = 18, Entry = 24, ProgramHeaders = 32, ProgramHeaderSizeField = 54,
-              ProgramHeaderCount = 56;
+    const int Class = 4, Encoding = 5, Machine = 18, Entry = 24, ProgramHeaders = 32, SectionHeaders = 40,
+              ProgramHeaderSizeField = 54, ProgramHeaderCount = 56, SectionHeaderSizeField = 58,
+              SectionHeaderCount = 60;
     const byte Class64 = 2, LittleEndian = 1;
     const ushort X8664 = 62;
     const uint Loadable = 1;
@@ -47,6 +48,20 @@ public sealed class ElfImage
     /// <summary>Lowest physical address of a segment.</summary>
     public ulong Start => Segments.Min(segment => segment.Address);
 
+    /// <summary>What follows the image in its file: past its section headers, which linkers put last, or else past its
+    /// segments.</summary>
+    public ReadOnlySpan<byte> Appended
+    {
+        get
+        {
+            ulong sections = Quad(_image, SectionHeaders);
+            ulong end = sections > 0
+                ? sections + (ulong)(Word(_image, SectionHeaderCount) * Word(_image, SectionHeaderSizeField))
+                : (ulong)Segments.Max(segment => segment.Offset + segment.FileSize);
+            return end <= (ulong)_image.Length ? _image.AsSpan((int)end) : [];
+        }
+    }
+
     public static bool IsElf(ReadOnlySpan<byte> image) => image.StartsWith("\u007FELF"u8);
 
     /// <param name="name">How messages call the image.</param>
@@ -79,8 +94,9 @@ public sealed class ElfImage
 
     /// <summary>Writes every segment to its physical address. Memory past a segment's file bytes must be zero
     /// already.</summary>
+    /// <param name="moved">Added to every address, in bytes; the moved segments lie in RAM.</param>
     /// <exception cref="LabException">A segment lies outside RAM.</exception>
-    public void Load(GuestMemory memory, string name)
+    public void Load(GuestMemory memory, string name, ulong moved = 0)
     {
         ulong top = memory.Ranges.First().Length;
         if (End > top)
@@ -88,7 +104,7 @@ public sealed class ElfImage
                 $"{name} needs memory up to {new ByteSize(End)}, and the machine has {memory.Size}. "
                 + "Give the machine more memory.");
         foreach (Segment segment in Segments)
-            memory.Write(segment.Address, _image.AsSpan(segment.Offset, segment.FileSize));
+            memory.Write(segment.Address + moved, _image.AsSpan(segment.Offset, segment.FileSize));
     }
 
     static Segment ReadSegment(byte[] image, ReadOnlySpan<byte> header, string name)

@@ -3,6 +3,7 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 using System.Text.RegularExpressions;
+using VmLab.Guests.Initramfs;
 using VmLab.Guests.Packages;
 using VmLab.Guests.Store;
 
@@ -11,7 +12,7 @@ namespace VmLab.Guests;
 /// <summary>Guests made of Debian packages: fetched once, checked, built, and kept in a folder for all labs of a
 /// user.</summary>
 /// <remarks>
-/// The folder holds <c>selections</c> (which packages a set of names came to), <c>packages</c> (.deb files as
+/// The folder holds <c>selections</c> (which packages a kernel and a set of names came to), <c>packages</c> (.deb files as
 /// downloaded) and <c>guests</c> (kernel, initramfs; by a hash of all that went in). What a selection says stays,
 /// without network, until it is updated. Several processes may share the folder.
 /// </remarks>
@@ -25,7 +26,7 @@ public sealed partial class GuestStore(string folder, IPackageSource source)
     /// bring.</remarks>
     public static IReadOnlyList<string> DefaultPackages { get; } = ["dash", "e2fsprogs"];
 
-    const string KernelMetapackage = "linux-image-cloud-amd64", Busybox = "busybox-static";
+    const string Busybox = "busybox-static";
     const string Selections = "selections", Packages = "packages", Guests = "guests", Description = "guest.json",
                  Temporary = "new-";
 
@@ -37,26 +38,35 @@ public sealed partial class GuestStore(string folder, IPackageSource source)
 
     /// <summary>The guest of a set of packages: from the folder, or else fetched and built.</summary>
     /// <param name="packages">Names, besides <see cref="DefaultPackages"/>; what they depend on comes too.</param>
+    /// <param name="kernel"><see cref="DebianKernel.Cloud"/> where it is <see langword="null"/>.</param>
+    /// <param name="modules">Names of kernel modules for modprobe to find, besides the virtio drivers that are always
+    /// there; <see cref="DebianKernel.AllModules"/> for all. What they need comes too.</param>
     /// <param name="update">Whether to ask for the packages' present versions, though the folder has some.</param>
     /// <param name="progress">Told what goes on, where it takes time.</param>
-    /// <exception cref="LabException">No apt, no network, no such package, a corrupt download: what to do.</exception>
+    /// <exception cref="LabException">No apt, no network, no such package or module, a corrupt download: what to
+    /// do.</exception>
     public async Task<DebianGuest> DebianAsync(
-        IEnumerable<string>? packages = null, bool update = false, IProgress<string>? progress = null,
-        CancellationToken cancellation = default)
+        IEnumerable<string>? packages = null, DebianKernel? kernel = null, IEnumerable<string>? modules = null,
+        bool update = false, IProgress<string>? progress = null, CancellationToken cancellation = default)
     {
+        kernel ??= DebianKernel.Cloud;
         string[] names = [.. (packages ?? []).Concat(DefaultPackages).Distinct().Order(StringComparer.Ordinal)];
-        foreach (string name in names)
+        foreach (string name in names.Append(kernel.Package))
             if (!PackageName().IsMatch(name)) throw new LabException($"\"{name}\" is no name of a Debian package.");
+        string[] drivers =
+            [.. (modules ?? []).Select(KernelModule.NameOf).Distinct().Order(StringComparer.Ordinal)];
 
-        if (!update && ReadSelection(names) is { } selected && Open(selected) is { } ready) return ready;
+        if (!update && ReadSelection(kernel, names) is { } selected && Open(selected, drivers) is { } ready)
+            return ready;
         using StoreLock _ = await StoreLock.TakeAsync(folder, cancellation).ConfigureAwait(false);
         RemoveLeftovers();
-        if (update || ReadSelection(names) is not { } selection)
+        if (update || ReadSelection(kernel, names) is not { } selection)
         {
-            progress?.Report($"asking apt for {string.Join(", ", [KernelMetapackage, Busybox, .. names])}");
-            selection = await SelectAsync(names, progress, cancellation).ConfigureAwait(false);
+            progress?.Report($"asking apt for {string.Join(", ", [kernel.Package, Busybox, .. names])}");
+            selection = await SelectAsync(kernel, names, progress, cancellation).ConfigureAwait(false);
         }
-        return Open(selection) ?? await BuildAsync(selection, progress, cancellation).ConfigureAwait(false);
+        return Open(selection, drivers)
+            ?? await BuildAsync(selection, drivers, progress, cancellation).ConfigureAwait(false);
     }
 
     /// <summary>The guests in the folder.</summary>
@@ -78,40 +88,42 @@ public sealed partial class GuestStore(string folder, IPackageSource source)
     }
 
     // The lists may be older than the archive, which keeps no old versions: then they are updated, once.
-    async Task<Selection> SelectAsync(string[] names, IProgress<string>? progress, CancellationToken cancellation)
+    async Task<Selection> SelectAsync(
+        DebianKernel kernel, string[] names, IProgress<string>? progress, CancellationToken cancellation)
     {
         try
         {
-            return await SelectAndDownloadAsync(names, progress, cancellation).ConfigureAwait(false);
+            return await SelectAndDownloadAsync(kernel, names, progress, cancellation).ConfigureAwait(false);
         }
         catch (PackageUnavailableException)
         {
             progress?.Report("updating apt's package lists");
             if (!await source.TryUpdateAsync(cancellation).ConfigureAwait(false)) throw;
         }
-        return await SelectAndDownloadAsync(names, progress, cancellation).ConfigureAwait(false);
+        return await SelectAndDownloadAsync(kernel, names, progress, cancellation).ConfigureAwait(false);
     }
 
     async Task<Selection> SelectAndDownloadAsync(
-        string[] names, IProgress<string>? progress, CancellationToken cancellation)
+        DebianKernel kernel, string[] names, IProgress<string>? progress, CancellationToken cancellation)
     {
-        IReadOnlyList<PackageRecord> kernel = await FindKernelAsync(cancellation).ConfigureAwait(false);
+        IReadOnlyList<PackageRecord> kernels = await FindKernelAsync(kernel, cancellation).ConfigureAwait(false);
         IReadOnlyList<PackageRecord> others =
             await DependencyResolver.ResolveAsync(source, [Busybox, .. names], [], cancellation).ConfigureAwait(false);
         var selection = new Selection(
-            [.. kernel], others.Single(package => package.Name == Busybox),
+            [.. kernels], others.Single(package => package.Name == Busybox),
             [.. others.Where(package => package.Name != Busybox)]);
         await DownloadAsync(selection, progress, cancellation).ConfigureAwait(false);
-        Publish(SelectionPath(names), path => File.WriteAllText(path, JsonSerializer.Serialize(selection, StoreJson.Default.Selection)));
+        Publish(
+            SelectionPath(kernel, names),
+            path => File.WriteAllText(path, JsonSerializer.Serialize(selection, StoreJson.Default.Selection)));
         return selection;
     }
 
-    /// <summary>The package that Debian's metapackage for cloud machines depends on, and what it keeps apart from
-    /// it.</summary>
-    async Task<IReadOnlyList<PackageRecord>> FindKernelAsync(CancellationToken cancellation)
+    /// <summary>The package that a kernel's metapackage depends on, and what it keeps apart from it.</summary>
+    async Task<IReadOnlyList<PackageRecord>> FindKernelAsync(DebianKernel kernel, CancellationToken cancellation)
     {
         var found = new List<PackageRecord>();
-        string[] wanted = [KernelMetapackage];
+        string[] wanted = [kernel.Package];
         while (wanted.Length > 0 && found.Count < 8)
         {
             IReadOnlyList<PackageRecord> packages = await source.FindAsync(wanted, cancellation).ConfigureAwait(false);
@@ -126,7 +138,7 @@ public sealed partial class GuestStore(string folder, IPackageSource source)
         return found.Count > 1
             ? found[1..]
             : throw new LabException(
-                $"apt has no kernel for {KernelMetapackage}. Run `sudo apt-get update`, "
+                $"apt has no kernel for {kernel.Package}. Run `sudo apt-get update`, "
                 + "and see that apt's sources name Debian's main archive.");
     }
 
@@ -157,7 +169,8 @@ public sealed partial class GuestStore(string folder, IPackageSource source)
         }
     }
 
-    async Task<DebianGuest> BuildAsync(Selection selection, IProgress<string>? progress, CancellationToken cancellation)
+    async Task<DebianGuest> BuildAsync(
+        Selection selection, string[] modules, IProgress<string>? progress, CancellationToken cancellation)
     {
         await DownloadAsync(selection, progress, cancellation).ConfigureAwait(false);
         progress?.Report($"building the guest from {selection.All.Count()} packages");
@@ -165,9 +178,10 @@ public sealed partial class GuestStore(string folder, IPackageSource source)
         try
         {
             StoredGuest stored = GuestBuilder.Build(
-                selection, package => File.ReadAllBytes(PackagePath(package)), building, cancellation);
-            File.WriteAllText(Path.Combine(building, Description), JsonSerializer.Serialize(stored, StoreJson.Default.StoredGuest));
-            string target = GuestPath(selection);
+                selection, modules, package => File.ReadAllBytes(PackagePath(package)), building, cancellation);
+            File.WriteAllText(
+                Path.Combine(building, Description), JsonSerializer.Serialize(stored, StoreJson.Default.StoredGuest));
+            string target = GuestPath(selection, modules);
             Directory.CreateDirectory(Path.GetDirectoryName(target)!);
             if (Directory.Exists(target)) Directory.Delete(target, recursive: true);
             Directory.Move(building, target);
@@ -179,12 +193,13 @@ public sealed partial class GuestStore(string folder, IPackageSource source)
         }
     }
 
-    DebianGuest? Open(Selection selection) => OpenFolder(GuestPath(selection));
+    DebianGuest? Open(Selection selection, string[] modules) => OpenFolder(GuestPath(selection, modules));
 
     static DebianGuest? OpenFolder(string path) =>
         ReadJson(Path.Combine(path, Description), StoreJson.Default.StoredGuest) is { } stored ? new DebianGuest(path, stored) : null;
 
-    Selection? ReadSelection(string[] names) => ReadJson(SelectionPath(names), StoreJson.Default.Selection);
+    Selection? ReadSelection(DebianKernel kernel, string[] names) =>
+        ReadJson(SelectionPath(kernel, names), StoreJson.Default.Selection);
 
     // What cannot be read is as good as absent: it is made again.
     static T? ReadJson<T>(string path, JsonTypeInfo<T> type) where T : class
@@ -226,12 +241,16 @@ public sealed partial class GuestStore(string folder, IPackageSource source)
 
     string PackagePath(PackageRecord package) => Path.Combine(folder, Packages, package.FileName);
 
-    string SelectionPath(string[] names) => Path.Combine(folder, Selections, HashOf(names) + ".json");
+    string SelectionPath(DebianKernel kernel, string[] names) =>
+        Path.Combine(folder, Selections, HashOf([kernel.Package, .. names]) + ".json");
 
-    string GuestPath(Selection selection) =>
+    string GuestPath(Selection selection, string[] modules) =>
         Path.Combine(
             folder, Guests,
-            HashOf([GuestBuilder.Recipe, .. selection.All.Select(package => package.FileName + package.Sha256)]));
+            HashOf(
+            [
+                GuestBuilder.Recipe, .. selection.All.Select(package => package.FileName + package.Sha256), .. modules,
+            ]));
 
     static string HashOf(IEnumerable<string> parts) =>
         Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(string.Join('\n', parts))))[..24];

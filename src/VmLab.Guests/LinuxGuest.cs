@@ -7,13 +7,14 @@ namespace VmLab.Guests;
 
 /// <summary>A Linux kernel with an optional initramfs and a command line, by the 64-bit Linux boot protocol.</summary>
 /// <remarks>
-/// The kernel is a bzImage (vmlinuz) as distributions package it, or a bare vmlinux. Unpacked on the host it runs where
-/// it was linked: no KASLR. The kernel's random numbers start from the machine's seed.
+/// The kernel is a bzImage (vmlinuz) as distributions package it, or a bare vmlinux, which lacks what it takes to move
+/// it. The kernel's random numbers start from the machine's seed.
 /// Source: Linux, Documentation/x86/boot.rst, "64-bit Boot Protocol".
 /// </remarks>
 public sealed class LinuxGuest : IBootable
 {
     const int LongestBareCommandLine = 2047, Page = 4096;
+    const string NoKaslr = "nokaslr";
     const ulong Entry64 = 0x200, HighestBareInitrd = 0x7FFF_FFFF;
 
     readonly byte[] _kernel;
@@ -21,6 +22,7 @@ public sealed class LinuxGuest : IBootable
     readonly string _name;
     readonly Lazy<BzImage?> _packaged;
     readonly Lazy<ElfImage> _unpacked;
+    readonly Lazy<KernelRelocations?> _relocations;
     readonly Lazy<bool>? _checkInitrd;
 
     /// <param name="kernel">The bytes of a bzImage or a vmlinux.</param>
@@ -48,36 +50,44 @@ public sealed class LinuxGuest : IBootable
             _packaged.Value is { } image
                 ? unpackedKernel?.Invoke() ?? KernelPayload.Unpack(image.Payload, name)
                 : kernel, name));
+        _relocations = new(() =>
+            _packaged.Value is { IsRelocatable: true } ? KernelRelocations.Parse(_unpacked.Value.Appended) : null);
     }
 
+    /// <summary>What the kernel is told, but for what <see cref="Kaslr"/> adds.</summary>
     public string CommandLine { get; }
 
     public KernelUnpacking Unpacking { get; init; } = KernelUnpacking.OnHost;
 
+    public Kaslr Kaslr { get; init; } = Kaslr.Stock;
+
     /// <summary>Reads a kernel, and an initramfs where one is named, from files.</summary>
     /// <exception cref="LabException">A file cannot be read, or the initramfs is empty.</exception>
-    public static LinuxGuest FromFiles(string kernelPath, string? initrdPath, string commandLine)
+    public static LinuxGuest FromFiles(
+        string kernelPath, string? initrdPath, string commandLine, Kaslr kaslr = Kaslr.Stock)
     {
         byte[] kernel = ReadFile(kernelPath, "kernel");
         byte[] initrd = initrdPath is null ? [] : ReadFile(initrdPath, "initramfs");
         if (initrdPath is not null && initrd.Length == 0)
             throw new LabException($"The initramfs {initrdPath} is empty. Leave it out, or build it again.");
-        return new LinuxGuest(kernel, initrd, commandLine, kernelPath);
+        return new LinuxGuest(kernel, initrd, commandLine, kernelPath) { Kaslr = kaslr };
     }
 
     public BootEntry Load(GuestMemory memory, BootContext context)
     {
         _ = _checkInitrd?.Value;
+        if (Kaslr == Kaslr.Seeded) RequireMovable();
         (ulong start, ulong end) = KernelExtent();
         ulong initrdAddress = PlaceInitrd(memory, end);
         byte[] commandLine = EncodeCommandLine();
+        var parameters = new BootParameters(_packaged.Value is { } image ? image.Header : default);
 
-        if (Unpacking == KernelUnpacking.InGuest) memory.Write(start, Packaged().ProtectedModeKernel);
-        else _unpacked.Value.Load(memory, _name);
+        ulong entry = Unpacking == KernelUnpacking.InGuest
+            ? LoadPacked(memory, start)
+            : LoadUnpacked(memory, initrdAddress, context.Random.Child("kaslr"), parameters);
         memory.Write(initrdAddress, _initrd);
         memory.Write(BootLayout.CommandLine, commandLine);
 
-        var parameters = new BootParameters(_packaged.Value is { } image ? image.Header : default);
         parameters.SetCommandLine(BootLayout.CommandLine);
         if (_initrd.Length > 0) parameters.SetInitrd(initrdAddress, _initrd.Length);
         parameters.SetAcpiRoot(AcpiTables.Write(memory, BootLayout.AcpiTables, context.Hardware));
@@ -85,8 +95,47 @@ public sealed class LinuxGuest : IBootable
         AddRanges(parameters, memory, context.Hardware);
         parameters.Write(memory, BootLayout.BootParameters);
 
-        ulong entry = Unpacking == KernelUnpacking.InGuest ? start + Entry64 : _unpacked.Value.EntryAddress;
         return EntryTables.Write(memory, BootMode.Long64, entry) with { Rsi = BootLayout.BootParameters };
+    }
+
+    bool IsMoved => Kaslr != Kaslr.Off && !SaysNoKaslr;
+
+    bool SaysNoKaslr => CommandLine.Split(' ').Contains(NoKaslr);
+
+    void RequireMovable()
+    {
+        if (SaysNoKaslr)
+            throw new LabException(
+                $"The command line of {_name} says {NoKaslr}, and KASLR was asked for. Take back one of them.");
+        if (_relocations.Value is null)
+            throw new LabException(
+                $"{_name} cannot be moved, as KASLR needs it: it was built without relocations, or is a bare vmlinux. "
+                + "Give a packaged kernel with CONFIG_RANDOMIZE_BASE, or leave KASLR out.");
+    }
+
+    ulong LoadPacked(GuestMemory memory, ulong start)
+    {
+        memory.Write(start, Packaged().ProtectedModeKernel);
+        return start + Entry64;
+    }
+
+    ulong LoadUnpacked(GuestMemory memory, ulong initrdAddress, Rng random, BootParameters parameters)
+    {
+        ElfImage kernel = _unpacked.Value;
+        KernelRelocations? relocations = IsMoved ? _relocations.Value : null;
+        if (relocations is null)
+        {
+            kernel.Load(memory, _name);
+            return kernel.EntryAddress;
+        }
+        ulong initrdEnd = initrdAddress + (ulong)_initrd.Length, top = memory.Ranges.First().Length;
+        KernelOffset offset = KernelOffset.Draw(
+            kernel.Start, kernel.End - kernel.Start, Packaged().Alignment,
+            [(BootLayout.HighStart, initrdAddress), (initrdEnd, top)], random);
+        kernel.Load(memory, _name, offset.Physical);
+        relocations.Apply(memory, kernel, offset, _name);
+        parameters.SetRandomised();
+        return kernel.EntryAddress + offset.Physical;
     }
 
     // From the lowest byte that the kernel uses to the first one past those it uses before it reads the memory map.
@@ -128,13 +177,14 @@ public sealed class LinuxGuest : IBootable
     byte[] EncodeCommandLine()
     {
         uint longest = _packaged.Value?.LongestCommandLine ?? LongestBareCommandLine;
-        if (!Ascii.IsValid(CommandLine) || CommandLine.Contains('\0', StringComparison.Ordinal))
+        string commandLine = Kaslr == Kaslr.Off && !SaysNoKaslr ? $"{CommandLine} {NoKaslr}".TrimStart() : CommandLine;
+        if (!Ascii.IsValid(commandLine) || commandLine.Contains('\0', StringComparison.Ordinal))
             throw new LabException(
-                $"The command line of {_name} holds something else than ASCII text: \"{CommandLine}\".");
-        if (CommandLine.Length > Math.Min(longest, BootLayout.LongestCommandLine))
+                $"The command line of {_name} holds something else than ASCII text: \"{commandLine}\".");
+        if (commandLine.Length > Math.Min(longest, BootLayout.LongestCommandLine))
             throw new LabException(
-                $"The command line of {_name} has {CommandLine.Length} characters, and the kernel takes {longest}.");
-        return [.. Encoding.ASCII.GetBytes(CommandLine), 0];
+                $"The command line of {_name} has {commandLine.Length} characters, and the kernel takes {longest}.");
+        return [.. Encoding.ASCII.GetBytes(commandLine), 0];
     }
 
     static void AddRanges(BootParameters parameters, GuestMemory memory, PcHardware hardware)

@@ -17,6 +17,12 @@ public enum StopReason
 
     /// <summary>A triple fault.</summary>
     Shutdown,
+
+    /// <summary>A breakpoint is at RIP; the next run goes on with the instruction there.</summary>
+    Breakpoint,
+
+    /// <summary>The last instruction or delivery touched what a watch is on; see <see cref="Vcpu.WatchHits"/>.</summary>
+    Watch,
 }
 
 /// <summary>What a processor is wired to.</summary>
@@ -52,6 +58,7 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
         _tlb = new Tlb(_ram);
         _walker = new PageWalker(_ram, _tlb);
         _code = new CodeCache(_s);
+        _builder = new BlockBuilder(_stops);
         _ram.Attach(this);
         Reset();
     }
@@ -77,6 +84,9 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
         _s->Deadline = start + counts;
         _s->CheckInterrupts = 1;
         _s->Leave = Leave.Next;   // RIP may be another than where the last run ended
+        _watchHits.Clear();
+        LastDelivery = null;
+        if (_passed.Time != start) _passed = s_none;
         StopReason reason = Loop();
         ulong used = counts - (ulong)_s->Budget;
         Retired += used;
@@ -89,8 +99,9 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
     /// <summary>Must be called after the state was changed from outside.</summary>
     public void Refresh()
     {
+        RearmDebugRegisters();
+        RearmStops();
         _tlb.Flush();
-        DropCode();
         UpdateSpace();
     }
 
@@ -108,7 +119,7 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
             if (s->DeviceTouched != 0)
             {
                 s->DeviceTouched = 0;
-                return StopReason.Device;
+                return _watchHits.Count == 0 ? StopReason.Device : StopReason.Watch;
             }
             if (s->CheckInterrupts != 0 && s->InterruptShadow == 0 && s->TrapPending == 0)
             {
@@ -121,16 +132,16 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
                 }
             }
             if (s->Budget <= 0) return StopReason.Budget;
-            if (s->TrapPending != 0)
+            if (s->TrapPending != 0 && s->InterruptShadow != Shadow.Stack)
             {
-                if (!DeliverSingleStep()) return StopReason.Shutdown;
+                if (!DeliverDebugTrap()) return StopReason.Shutdown;
                 continue;
             }
             if (s->IsHalted != 0) return StopReason.Halted;
 
             if (s->Leave != Leave.Link) s->Left = null;
             s->Leave = Leave.Next;
-            bool isAlone = s->InterruptShadow != 0 || (s->SystemFlags & Rflags.Trap) != 0;
+            bool isAlone = (s->InterruptShadow | s->SystemFlags & (Rflags.Trap | Rflags.Resume)) != 0 && MustRunAlone();
             Block* block = isAlone ? null : FindBlock(0);
             if (!isAlone && block == null)
             {
@@ -163,6 +174,9 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
                     s->IsHalted = 1;
                     s->CheckInterrupts = 1;
                     break;
+                case Leave.Break:
+                    if (_resumedAt == Now) s->SystemFlags |= Rflags.Resume;   // the instruction has not begun
+                    return StopReason.Breakpoint;
                 case Leave.Shutdown:
                     return StopReason.Shutdown;
             }
@@ -181,9 +195,11 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
     void RunAlone()
     {
         CpuState* s = _s;
-        bool wasTrapping = (s->SystemFlags & Rflags.Trap) != 0;
-        bool wasShadowed = s->InterruptShadow != 0;
+        bool isTrapping = (s->SystemFlags & Rflags.Trap) != 0;
+        byte shadow = s->InterruptShadow;
         s->InterruptShadow = 0;   // it ends with this instruction, which may set it anew
+        _hasSettledTrap = false;
+        ulong rip = s->Rip;
         s->Leave = Leave.Next;
         Block* block = FindBlock(CodeKey.Single);
         if (block == null) return;   // the fetch faulted, and Leave says so
@@ -197,10 +213,33 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
         s->Budget += s->Held;
         s->Held = 0;
         if (s->Leave == Leave.Link) s->Leave = Leave.Next;
-        if (wasShadowed) s->CheckInterrupts = 1;
+        if (shadow != 0) s->CheckInterrupts = 1;
+        if (s->Leave == Leave.Break) s->InterruptShadow = shadow;
+        if (s->Leave is Leave.Fault or Leave.Break)   // the instruction has not been done
+        {
+            DropTouches();
+            return;
+        }
+        SettleTouches(rip);
         // A handler runs without the trap, and a load of SS loses it.
-        if (wasTrapping && s->Leave is not (Leave.Fault or Leave.Trap) && s->InterruptShadow != Shadow.Stack) s->TrapPending = 1;
+        bool traps = isTrapping && !_hasSettledTrap && s->Leave != Leave.Trap && s->InterruptShadow != Shadow.Stack;
+        if (traps) s->TrapPending |= Dr6.SingleStep;
     }
+
+    /// <summary>Whether RFLAGS or a shadow has the next instruction looked at by itself.</summary>
+    bool MustRunAlone()
+    {
+        if ((_s->SystemFlags & Rflags.Resume) != 0)   // it ends with the instruction that begins now
+        {
+            _s->SystemFlags &= ~Rflags.Resume;
+            _resumedAt = Now;
+        }
+        if (_s->InterruptShadow == Shadow.Stack) _shadowedAt = Now;
+        return _s->InterruptShadow != 0 || (_s->SystemFlags & Rflags.Trap) != 0;
+    }
+
+    /// <summary>Machine time at an instruction boundary of a run, in nanoseconds.</summary>
+    ulong Now => _s->Deadline - (ulong)(_s->Budget + _s->Held);
 
     internal void Count(ExitReason reason) => _board.Exits.Add(reason);
 

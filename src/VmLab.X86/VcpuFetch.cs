@@ -7,7 +7,7 @@ public sealed unsafe partial class Vcpu
 {
     const int LongestInstruction = 15, MaxCrossingBlocks = 4096;
 
-    readonly BlockBuilder _builder = new();
+    readonly BlockBuilder _builder;
     readonly Dictionary<ulong, Crossing> _crossings = [];
 
     /// <summary>An instruction that crosses into another page, and the bytes it was decoded from.</summary>

@@ -8,8 +8,16 @@ public sealed unsafe partial class Vcpu
     /// <summary>Whether anything could end a HLT: interrupts are on, or an NMI is pending.</summary>
     public bool CanWake => (_s->SystemFlags & Rflags.Interrupt) != 0 || _s->NmiPending != 0;
 
+    /// <summary>
+    /// The vector of the last exception or interrupt that the last run delivered, or <see langword="null"/>.
+    /// </summary>
+    public byte? LastDelivery { get; private set; }
+
     /// <summary>Address of the next instruction.</summary>
     public ulong Rip => _s->Rip;
+
+    /// <summary>Linear address of the next instruction.</summary>
+    public ulong LinearRip => LinearOf(_s->Rip);
 
     /// <summary>RFLAGS as PUSHFQ would store it.</summary>
     public ulong RflagsValue => Flags.All(_s);
@@ -18,6 +26,21 @@ public sealed unsafe partial class Vcpu
     public ulong Register(int number) => _s->Gpr[number];
 
     public void SetRegister(int number, ulong value) => _s->Gpr[number] = value;
+
+    /// <summary>The state in front of the engines' scratch.</summary>
+    Span<byte> Remembered => new(_s, (int)((byte*)&_s->Budget - (byte*)_s));
+
+    /// <summary>All that the processor remembers.</summary>
+    public VcpuState Save() => new(new Values<byte>(Remembered), Retired);
+
+    /// <summary>Sets the state; the memory is restored before.</summary>
+    public void Restore(VcpuState state)
+    {
+        state.Registers.Span.CopyTo(Remembered);
+        Retired = state.Retired;
+        _tlb.Flush();
+        UpdateMode();
+    }
 
     /// <summary>Adds the canonical processor state: nothing of engines, TLB or code.</summary>
     public void AddTo(StateHash hash)
@@ -39,7 +62,7 @@ public sealed unsafe partial class Vcpu
         for (int i = 0; i < 11; i++) hash.Add(_s->MtrrFixed[i]);
         for (int i = 0; i < 16; i++) hash.Add(_s->MtrrVariable[i]);
         hash.Add((ulong)_s->Cpl | (ulong)_s->IsHalted << 8 | (ulong)_s->InterruptShadow << 16 | (ulong)_s->NmiBlocked << 24
-            | (ulong)_s->NmiPending << 32 | (ulong)_s->TrapPending << 40);
+            | (ulong)_s->NmiPending << 32 | (ulong)_s->TrapPending << 40 | (IsRepeating ? 1UL << 56 : 0));
         hash.Add(_s->Mxcsr);
         for (int i = 0; i < 32; i++) hash.Add(_s->Xmm[i]);
         Floating.X87State x87 = _s->X87;

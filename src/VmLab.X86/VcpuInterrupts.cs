@@ -32,6 +32,7 @@ public sealed unsafe partial class Vcpu
         }
         else return false;
         Count(ExitReason.Interrupt);
+        if (IsRepeating) _s->SystemFlags |= Rflags.Resume;
         _s->Budget--;
         SetFault(new CpuException(vector));
         if (!Deliver(isSoftware: false, isExternal: true)) DeliverNested(Vector.Nmi);   // benign, whatever its number
@@ -48,6 +49,8 @@ public sealed unsafe partial class Vcpu
         {
             Count(vector == Vector.PageFault ? ExitReason.PageFault : ExitReason.Exception);
             _s->Budget--;
+            _s->TrapPending = 0;   // what waited behind a load of SS is lost to a fault
+            if (vector == Vector.Debug) EnterDebugHandler();
         }
         bool isFault = _s->Leave == Leave.Fault && vector != Vector.Debug;
         _s->Leave = Leave.Next;
@@ -57,15 +60,6 @@ public sealed unsafe partial class Vcpu
         if (!isSoftware) return DeliverNested(vector);
         _s->Rip = _s->PendingAddress;   // what INT n raises is raised at INT n, and is the one count of both
         return DeliverNested(Vector.Breakpoint);
-    }
-
-    /// <summary>The trap of RFLAGS.TF, after the instruction that it was set for.</summary>
-    bool DeliverSingleStep()
-    {
-        _s->TrapPending = 0;
-        _s->Dr[6] |= 1UL << 14;
-        SetFault(new CpuException(Vector.Debug));
-        return DeliverFault();
     }
 
     /// <summary>An exception rose while another was delivered. Source: Intel SDM vol. 3A table 6-5.</summary>
@@ -129,7 +123,6 @@ public sealed unsafe partial class Vcpu
 
         ulong flags = Flags.All(_s);
         if (isFault) flags |= Rflags.Resume;
-        else flags &= ~Rflags.Resume;
         ulong frame = rsp - (hasError ? 48UL : 40UL);
         if (!TryPushFrame(frame, hasError, error, flags, newCpl)) return false;
 
@@ -141,6 +134,7 @@ public sealed unsafe partial class Vcpu
         LoadCode((ushort)(selector & ~3 | newCpl), code, newCpl);
         _s->Rip = target;
         UpdateMode();
+        LastDelivery = vector;
         return true;
     }
 
@@ -157,6 +151,7 @@ public sealed unsafe partial class Vcpu
         probe.IsStack = true;
         bool isWritable = ProbeWrite(&probe, lastByte - 7, 8) && ProbeWrite(&probe, frame, 8);   // SS goes first
         for (int i = 0; isWritable && i < words.Length; i++) WriteProbed(frame + 8UL * (ulong)i, words[i]);
+        SettleTouches(_s->Rip);
         _s->Cpl = oldCpl;
         SelectBank();
         return isWritable;
@@ -176,9 +171,11 @@ public sealed unsafe partial class Vcpu
         int inFirst = BytesInPage(linear, 8);
         Translate(linear, DataAccess(isWrite: true), out ulong first);
         if (!_ram.IsRam(first >> 12)) PublishBetween(countsTaken: 1);   // the delivery's own
+        ulong second = 0;
+        if (inFirst < 8) Translate(linear + (ulong)inFirst, DataAccess(isWrite: true), out second);
+        NoteDelivery(linear, 8, first, inFirst, second);
         WritePhysical(first, bytes[..inFirst]);
         if (inFirst == 8) return;
-        Translate(linear + (ulong)inFirst, DataAccess(isWrite: true), out ulong second);
         if (!_ram.IsRam(second >> 12)) PublishBetween(countsTaken: 1);
         WritePhysical(second, bytes[inFirst..]);
     }
@@ -223,6 +220,7 @@ public sealed unsafe partial class Vcpu
         ulong writable = Rflags.Trap | Rflags.Direction | Rflags.NestedTask | Rflags.AlignmentCheck | Rflags.Identification;
         if (_s->Cpl == 0) writable |= Rflags.Iopl;
         if (_s->Cpl <= (int)(_s->SystemFlags >> 12 & 3)) writable |= Rflags.Interrupt;
+        writable |= Rflags.Resume;
         if (bytes == 2) writable &= 0xFFFF;
         Flags.SetArithmetic(_s, words[2]);
         _s->SystemFlags = _s->SystemFlags & ~writable | words[2] & writable;

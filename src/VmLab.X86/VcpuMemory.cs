@@ -13,6 +13,7 @@ public sealed unsafe partial class Vcpu
         if (!Translate(linear, DataAccess(isWrite: false), out ulong first)) return null;
         if (inFirst == bytes)
         {
+            if (!MayTouch(linear, bytes, first, inFirst, 0, MemoryAccess.Read)) return null;
             if (_ram.IsRam(first >> 12)) return _ram.ReadPointer(first >> 12) + (first & 0xFFF);
             if (!MayTouchDevice()) return null;
             Publish(op);
@@ -20,6 +21,7 @@ public sealed unsafe partial class Vcpu
             return (byte*)_s->Scratch;
         }
         if (!Translate(Behind(linear, inFirst), DataAccess(isWrite: false), out ulong second)) return null;
+        if (!MayTouch(linear, bytes, first, inFirst, second, MemoryAccess.Read)) return null;
         if (!_ram.IsRam(first >> 12) || !_ram.IsRam(second >> 12))
         {
             if (!MayTouchDevice()) return null;
@@ -43,6 +45,7 @@ public sealed unsafe partial class Vcpu
         bool isPlain = inFirst == bytes && _ram.IsRam(first >> 12);
         bool mustBeAlone = MustBeAlone(first, inFirst) || inFirst < bytes && MustBeAlone(second, bytes - inFirst);
         if (mustBeAlone && !MayTouchDevice()) return null;
+        if (!MayTouch(linear, bytes, first, inFirst, second, isRead ? MemoryAccess.Any : MemoryAccess.Write)) return null;
         if (isPlain)
         {
             byte* page = _ram.BeginWrite(first >> 12, (int)(first & 0xFFF), bytes);
@@ -148,6 +151,7 @@ public sealed unsafe partial class Vcpu
         bool read = isUser ? found.IsUser : !found.IsUser || isOpen;
         bool write = read && found.IsDirty && (found.IsWritable || !isUser && (_s->Cr0 & Cr0.WriteProtect) == 0);
         bool execute = found.IsExecutable && (isUser ? found.IsUser : !found.IsUser || (_s->Cr4 & Cr4.Smep) == 0);
+        if (_ranges.Length > 0) Deny(linear, found.Physical, ref read, ref write);
         return _tlb.Fill(linear, found.Physical >> 12, read, write, execute);
     }
 
@@ -169,7 +173,7 @@ public sealed unsafe partial class Vcpu
     }
 
     /// <summary>Whether this instruction runs alone; if not, it will be run again so.</summary>
-    bool MayTouchDevice()
+    internal bool MayTouchDevice()
     {
         if (_s->IsSingle != 0) return true;
         _s->Leave = Leave.Alone;
@@ -232,6 +236,15 @@ public sealed unsafe partial class Vcpu
     internal static bool IsCanonical(ulong linear) => (ulong)((long)(linear << 16) >> 16) == linear;
 
     void IMemoryObserver.OnProtected(ulong page) => _tlb.Protect(page);
+
+    void IMemoryObserver.OnAllProtected() => _tlb.ProtectAll();
+
+    void IMemoryObserver.OnReplacing(ulong page)
+    {
+        _tlb.DropTable(page);
+        _tlb.DropPage(page);
+        _code.DropPage(page);
+    }
 
     void IMemoryObserver.OnMoved(ulong page)
     {

@@ -9,8 +9,9 @@ public sealed unsafe partial class Vcpu
         _s->SystemFlags = 0;
         _s->Cr0 = Cr0.ExtensionType | Cr0.NotWriteThrough | Cr0.CacheDisable;
         _s->Xcr0 = 1;
-        _s->Dr[6] = 0xFFFF_0FF0;
-        _s->Dr[7] = 0x400;
+        _s->Dr[6] = Dr6.Fixed;
+        _s->Dr[7] = Dr7.Fixed;
+        _s->RepeatedAt = ulong.MaxValue;
         _s->Pat = 0x0007_0406_0007_0406;
         _s->Mxcsr = Floating.FloatContext.DefaultMxcsr;
         _s->MiscEnable = 1;
@@ -52,6 +53,7 @@ public sealed unsafe partial class Vcpu
         LoadCode(selector, new Descriptor(0, uint.MaxValue, 0x9B | SegmentRights.Long | SegmentRights.Granular), 0);
         LoadStack((ushort)(selector + 8), new Descriptor(0, uint.MaxValue, 0x93 | SegmentRights.Big | SegmentRights.Granular));
         UpdateMode();
+        SettleTrap();
         return Exec.LeaveAt(_s, op, target, Leave.Next);
     }
 
@@ -69,6 +71,7 @@ public sealed unsafe partial class Vcpu
         LoadCode((ushort)((toLong ? selector + 16 : selector) | 3), code, 3);
         LoadStack((ushort)(selector + 8 | 3), new Descriptor(0, uint.MaxValue, 0xF3 | SegmentRights.Big | SegmentRights.Granular));
         UpdateMode();
+        SettleTrap();
         return Exec.LeaveAt(_s, op, toLong ? target : (uint)target, Leave.Check);
     }
 
@@ -122,6 +125,7 @@ public sealed unsafe partial class Vcpu
     internal uint ReadPort(Op* op, ushort port, int bytes)
     {
         Publish(op);
+        TouchPorts(port, bytes);
         Count(ExitReason.PortRead);
         return _board.Ports.Read(port, bytes);
     }
@@ -129,6 +133,7 @@ public sealed unsafe partial class Vcpu
     internal void WritePort(Op* op, ushort port, int bytes, uint value)
     {
         Publish(op);
+        TouchPorts(port, bytes);
         Count(ExitReason.PortWrite);
         _board.Ports.Write(port, bytes, value);
     }

@@ -15,9 +15,14 @@ public abstract record Guest
     /// </summary>
     /// <param name="packages">Names, e2fsprogs being in by default; what they depend on comes too.</param>
     /// <param name="commandLine">More words for the kernel.</param>
+    /// <param name="kernel"><see cref="DebianKernel.Cloud"/> where it is <see langword="null"/>.</param>
+    /// <param name="modules">Names of kernel modules for modprobe to find in the guest;
+    /// <see cref="DebianKernel.AllModules"/> for all.</param>
     public static Guest Debian(
-        IEnumerable<string>? packages = null, string commandLine = "", KernelUnpacking unpacking = KernelUnpacking.OnHost) =>
-        new DebianSpec([.. packages ?? []], commandLine, unpacking);
+        IEnumerable<string>? packages = null, string commandLine = "", KernelUnpacking unpacking = KernelUnpacking.OnHost,
+        DebianKernel? kernel = null, IEnumerable<string>? modules = null, Kaslr kaslr = Kaslr.Stock) =>
+        new DebianSpec(
+            [.. packages ?? []], kernel ?? DebianKernel.Cloud, [.. modules ?? []], commandLine, unpacking, kaslr);
 
     /// <summary>A Linux kernel of the user's own.</summary>
     /// <param name="kernel">Path of a bzImage (vmlinuz) or a vmlinux.</param>
@@ -25,8 +30,9 @@ public abstract record Guest
     /// <param name="readyText">What the console shows once the guest is up; <see langword="null"/> if nobody waits for
     /// that.</param>
     public static Guest Linux(
-        string kernel, string? initrd = null, string commandLine = DebianGuest.DefaultCommandLine, string? readyText = null) =>
-        new LinuxSpec(kernel, initrd, commandLine, readyText);
+        string kernel, string? initrd = null, string commandLine = DebianGuest.DefaultCommandLine, string? readyText = null,
+        Kaslr kaslr = Kaslr.Stock) =>
+        new LinuxSpec(kernel, initrd, commandLine, readyText, kaslr);
 
     /// <summary>
     /// A bare-metal program, written in place with Iced's assembler: 64-bit, at 1 MiB, interrupts off, 4 GiB mapped as
@@ -46,28 +52,38 @@ public abstract record Guest
     public abstract Task<IBootable> PrepareAsync(IProgress<string> progress, CancellationToken cancellation);
 }
 
-sealed record DebianSpec(ImmutableArray<string> Packages, string CommandLine, KernelUnpacking Unpacking) : Guest
+sealed record DebianSpec(
+    ImmutableArray<string> Packages, DebianKernel Kernel, ImmutableArray<string> Modules, string CommandLine,
+    KernelUnpacking Unpacking, Kaslr Kaslr) : Guest
 {
     public override Readiness Readiness => Readiness.Channel;
 
+    // An array is equal to itself alone.
+    (string, DebianKernel, string, string, KernelUnpacking, Kaslr) Key =>
+        (string.Join('\n', Packages), Kernel, string.Join('\n', Modules), CommandLine, Unpacking, Kaslr);
+
     public override async Task<IBootable> PrepareAsync(IProgress<string> progress, CancellationToken cancellation)
     {
-        DebianGuest guest = await GuestStore.OfUser().DebianAsync(Packages, progress: progress, cancellation: cancellation);
-        return guest.With(CommandLine.Split(' ', StringSplitOptions.RemoveEmptyEntries)) with { Unpacking = Unpacking };
+        DebianGuest guest = await GuestStore.OfUser().DebianAsync(
+            Packages, Kernel, Modules, progress: progress, cancellation: cancellation);
+        return guest.With(CommandLine.Split(' ', StringSplitOptions.RemoveEmptyEntries)) with
+        {
+            Unpacking = Unpacking,
+            Kaslr = Kaslr,
+        };
     }
 
-    public bool Equals(DebianSpec? other) => other is not null && Packages.SequenceEqual(other.Packages)
-        && (CommandLine, Unpacking) == (other.CommandLine, other.Unpacking);
+    public bool Equals(DebianSpec? other) => other is not null && Key == other.Key;
 
-    public override int GetHashCode() => HashCode.Combine(Packages.Length, CommandLine, Unpacking);
+    public override int GetHashCode() => Key.GetHashCode();
 }
 
-sealed record LinuxSpec(string Kernel, string? Initrd, string CommandLine, string? ReadyText) : Guest
+sealed record LinuxSpec(string Kernel, string? Initrd, string CommandLine, string? ReadyText, Kaslr Kaslr) : Guest
 {
     public override Readiness Readiness => ReadyText is null ? Readiness.PoweredOn : Readiness.Shows(ReadyText);
 
     public override Task<IBootable> PrepareAsync(IProgress<string> progress, CancellationToken cancellation) =>
-        Task.FromResult<IBootable>(LinuxGuest.FromFiles(Kernel, Initrd, CommandLine));
+        Task.FromResult<IBootable>(LinuxGuest.FromFiles(Kernel, Initrd, CommandLine, Kaslr));
 }
 
 sealed record ReadySpec(IBootable Bootable, Readiness When) : Guest

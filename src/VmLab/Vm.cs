@@ -28,6 +28,7 @@ public sealed class Vm
         Cpu = new VmCpu(this);
         Memory = new VmMemory(this);
         Files = new VmFiles(this);
+        Linux = new VmLinux(this);
         if (spec.Guest!.Readiness.HasChannel) _channel = new CommandChannel(bytes => Powered.Machine.SendToChannel(bytes));
         PowerOn();
     }
@@ -46,6 +47,9 @@ public sealed class Vm
 
     /// <summary>Files into and out of the running guest.</summary>
     public VmFiles Files { get; }
+
+    /// <summary>The guest's kernel, if it is Linux, looked into from outside.</summary>
+    public VmLinux Linux { get; }
 
     /// <summary>The guest's kernel has reported its panic on the console since power-on.</summary>
     public bool HasPanicked { get; private set; }

@@ -33,10 +33,20 @@ static class TestKernel
         return elf;
     }
 
+    /// <summary>The kernel with relocations after it.</summary>
+    /// <param name="lists">Places by their offset in the kernel's segment: of 64-bit addresses, of inverse 32-bit ones,
+    /// of 32-bit ones; from Linux 6.15 on without the second.</param>
+    public static byte[] Relocatable(params int[][] lists)
+    {
+        IEnumerable<int> places = lists.SelectMany(
+            list => list.Select(offset => unchecked((int)0x8000_0000) + LoadAddress + offset).Prepend(0));
+        return [.. Vmlinux(), .. places.SelectMany(BitConverter.GetBytes)];
+    }
+
     /// <summary>A bzImage that carries the packed kernel.</summary>
     public static byte[] BzImage(byte[]? payload = null)
     {
-        payload ??= WithSize(Gzip(Vmlinux()), Vmlinux().Length)[..^4];
+        payload ??= Gzip(Vmlinux());
         const int SetupSectors = 3, PayloadOffset = 64;
         int start = (SetupSectors + 1) * 512;
         byte[] image = new byte[start + PayloadOffset + payload.Length];

@@ -1,6 +1,7 @@
 using System.Text;
 using VmLab.Core;
 using VmLab.Guests;
+using VmLab.Introspection;
 using VmLab.Machines;
 using VmLab.Running;
 
@@ -88,6 +89,8 @@ sealed class ScriptedMachine : IMachine
     }
 
     public void ReadMemory(ulong physical, Span<byte> bytes) => Memory.AsSpan((int)physical, bytes.Length).CopyTo(bytes);
+
+    public KernelSymbols? ReadSymbols(KernelSymbols? before) => null;
 
     public void RunUntil(ulong time)
     {

@@ -13,7 +13,7 @@ sealed class BootParameters
 
     const int Size = 4096, MostRanges = 128, RangeSize = 20, SeedSize = 32;
     const uint RngSeed = 9;
-    const byte UnregisteredLoader = 0xFF;
+    const byte UnregisteredLoader = 0xFF, LoadedAtRandom = 0x02;       // type of loader; KASLR_FLAG
 
     // Offsets in the page, by the names of zero-page.rst.
     const int AcpiRsdpAddress = 0x070, RangeCount = 0x1E8, BootFlag = 0x1FE, Magic = 0x202, Version = 0x206,
@@ -44,6 +44,9 @@ sealed class BootParameters
         Long(InitrdAddress, (uint)address);
         Long(InitrdSize, (uint)size);
     }
+
+    /// <summary>Says that the kernel's address was drawn at random: then it draws others itself.</summary>
+    public void SetRandomised() => _page[LoadFlags] |= LoadedAtRandom;
 
     public void SetCommandLine(ulong address) => Long(CommandLinePointer, (uint)address);
 

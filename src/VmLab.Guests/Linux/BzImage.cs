@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Numerics;
 using VmLab.Core;
 
 namespace VmLab.Guests.Linux;
@@ -50,6 +51,12 @@ sealed class BzImage
     /// <summary>Bytes from <see cref="LoadAddress"/> on that the kernel uses before it reads the memory map.</summary>
     public uint MemoryNeeded => Long(_image, InitSize);
 
+    /// <summary>Whether the kernel may run at another address than <see cref="LoadAddress"/>.</summary>
+    public bool IsRelocatable => _image[Relocatable] != 0;
+
+    /// <summary>What the address that the kernel runs at is a multiple of, in bytes: a power of two.</summary>
+    public uint Alignment => Long(_image, KernelAlignment);
+
     /// <summary>Highest address, in bytes, that the initramfs may cover.</summary>
     public uint HighestInitrdAddress => Long(_image, InitrdAddressMax);
 
@@ -97,8 +104,8 @@ sealed class BzImage
             && LoadAddress >= BootLayout.HighStart
             && LoadAddress + MemoryNeeded <= GuestMemory.LowTop
             && LoadAddress <= GuestMemory.LowTop
-            && Long(_image, KernelAlignment) != 0
-            && (_image[Relocatable] != 0 || LoadAddress % Long(_image, KernelAlignment) == 0);
+            && BitOperations.IsPow2(Alignment)
+            && (IsRelocatable || LoadAddress % Alignment == 0);
         if (!isSane)
             throw new LabException(
                 $"{name} is a damaged Linux kernel: the addresses in its header make no sense. Fetch it again.");

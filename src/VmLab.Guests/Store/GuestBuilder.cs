@@ -1,5 +1,4 @@
 using System.Security.Cryptography;
-using VmLab.Guests.Compression;
 using VmLab.Guests.Initramfs;
 using VmLab.Guests.Linux;
 using VmLab.Guests.Packages;
@@ -9,7 +8,7 @@ namespace VmLab.Guests.Store;
 /// <summary>Builds a Debian guest's kernel and initramfs from packages. Equal packages give equal bytes.</summary>
 static class GuestBuilder
 {
-    const string KernelPrefix = "boot/vmlinuz-", ModulesFolder = "lib/modules/";
+    const string KernelPrefix = "boot/vmlinuz-";
 
     // Of no use in a guest without pagers, translations, foreign character sets, service or package manager, and copied
     // at every boot.
@@ -22,12 +21,15 @@ static class GuestBuilder
     ];
 
     /// <summary>Changes whenever equal packages would give another guest.</summary>
-    public static string Recipe { get; } = "1 " + Convert.ToHexStringLower(SHA256.HashData(GuestRoot.OwnFiles()))[..16];
+    public static string Recipe { get; } = "2 " + Convert.ToHexStringLower(SHA256.HashData(GuestRoot.OwnFiles()))[..16];
 
+    /// <param name="modules">Names of kernel modules to have besides those of every guest;
+    /// <see cref="DebianKernel.AllModules"/> for all.</param>
     /// <param name="read">Reads a package's .deb.</param>
     /// <param name="folder">Where to write the guest's files.</param>
     public static StoredGuest Build(
-        Selection selection, Func<PackageRecord, byte[]> read, string folder, CancellationToken cancellation)
+        Selection selection, IReadOnlyList<string> modules, Func<PackageRecord, byte[]> read, string folder,
+        CancellationToken cancellation)
     {
         List<PackagedFile> kernelFiles = [.. selection.Kernel.SelectMany(package => FilesOf(package, read))];
         PackagedFile image =
@@ -36,16 +38,19 @@ static class GuestBuilder
         string release = image.Path[KernelPrefix.Length..];
         cancellation.ThrowIfCancellationRequested();
 
-        byte[] initramfs = BuildInitramfs(selection, read, release, kernelFiles, cancellation);
+        var packaged = new PackagedModules(kernelFiles, release);
+        string[] wanted = [.. GuestRoot.Modules, .. packaged.Resolve(modules)];
+        byte[] initramfs = BuildInitramfs(
+            selection, read, root => GuestRoot.AddModules(root, release, wanted, packaged.Find), cancellation);
         byte[] unpacked = KernelPayload.Unpack(BzImage.Parse(image.Content, image.Path).Payload, image.Path);
         return new StoredGuest(
-            release, [.. selection.All.Select(package => $"{package.Name} {package.Version}")],
+            release, [.. selection.All.Select(package => $"{package.Name} {package.Version}")], modules,
             StoredFile.Write(folder, "vmlinuz", image.Content), StoredFile.Write(folder, "vmlinux", unpacked),
             StoredFile.Write(folder, "initramfs", initramfs));
     }
 
     static byte[] BuildInitramfs(
-        Selection selection, Func<PackageRecord, byte[]> read, string release, List<PackagedFile> kernelFiles,
+        Selection selection, Func<PackageRecord, byte[]> read, Action<RootTree> addModules,
         CancellationToken cancellation)
     {
         byte[] busybox = FilesOf(selection.Busybox, read)
@@ -54,7 +59,7 @@ static class GuestBuilder
             ?? throw new LabException($"The package {selection.Busybox.FileName} holds no bin/busybox.");
         var root = new RootTree();
         GuestRoot.AddBase(root, busybox);
-        GuestRoot.AddModules(root, release, GuestRoot.Modules, Modules(kernelFiles, release));
+        addModules(root);
         foreach (PackageRecord package in selection.Others)
         {
             Install(root, FilesOf(package, read));
@@ -85,27 +90,5 @@ static class GuestBuilder
                     break;
             }
         }
-    }
-
-    /// <summary>Finds modules by name, unpacking those asked for.</summary>
-    static Func<string, KernelModule?> Modules(List<PackagedFile> files, string release)
-    {
-        var byName = new Dictionary<string, PackagedFile>();
-        var opened = new Dictionary<string, KernelModule>();
-        string prefix = ModulesFolder + release + "/";
-        foreach (PackagedFile file in files)
-            if (file.Path.Contains(prefix, StringComparison.Ordinal)
-                && file.Path.Contains(".ko", StringComparison.Ordinal))
-                byName.TryAdd(KernelModule.NameOf(file.Path), file);
-
-        return name =>
-        {
-            if (opened.TryGetValue(name, out KernelModule? module)) return module;
-            if (!byName.TryGetValue(name, out PackagedFile? file)) return null;
-            string path = file.Path[(file.Path.IndexOf(prefix, StringComparison.Ordinal) + prefix.Length)..];
-            byte[] content = Unpacker.IsPacked(file.Content) ? Unpacker.Unpack(file.Content, path) : file.Content;
-            return opened[name] =
-                new KernelModule(path[..(path.LastIndexOf(".ko", StringComparison.Ordinal) + 3)], content);
-        };
     }
 }

@@ -20,14 +20,17 @@ sealed unsafe class BlockBuilder : IDisposable
 
     readonly PointerReader _reader = new();
     readonly Decoder _decoder16, _decoder32, _decoder64;
-    readonly Op* _ops = (Op*)NativeMemory.AlignedAlloc((nuint)((MaxInstructions + 2) * sizeof(Op)), 64);
+    readonly Op* _ops = (Op*)NativeMemory.AlignedAlloc((nuint)((2 * MaxInstructions + 1) * sizeof(Op)), 64);
     readonly Instruction[] _instructions = new Instruction[MaxInstructions];
     readonly bool[] _deadFlags = new bool[MaxInstructions];
+    readonly PageOffsets _stops;
     ulong _blockStart;
     bool _mayLink;
 
-    public BlockBuilder()
+    /// <param name="stops">Page offsets of breakpoints: a stop goes before an instruction there.</param>
+    public BlockBuilder(PageOffsets stops)
     {
+        _stops = stops;
         _decoder16 = Decoder.Create(16, _reader, Options);
         _decoder32 = Decoder.Create(32, _reader, Options);
         _decoder64 = Decoder.Create(64, _reader, Options);
@@ -57,7 +60,7 @@ sealed unsafe class BlockBuilder : IDisposable
             int count = Decode(decoder, start, start + bytes.Length, limit);
             if (count == 0) return false;
             ReadOnlySpan<Instruction> instructions = _instructions.AsSpan(0, count);
-            FlagLiveness.Find(instructions, _deadFlags);
+            FlagLiveness.Find(instructions, _deadFlags, _stops);
             int length = 0;
             for (int i = 0; i < count; i++)
             {
@@ -98,6 +101,7 @@ sealed unsafe class BlockBuilder : IDisposable
 
     void Append(in Instruction instruction, byte* code, CodeMode mode, bool flagsAreDead, int behind)
     {
+        if (_stops.Contains(instruction.IP)) AppendStop(instruction, behind);
         Op* op = _ops + OpCount++;
         *op = default;
         op->After = (ushort)behind;
@@ -119,6 +123,15 @@ sealed unsafe class BlockBuilder : IDisposable
         if (handler == null) handler = X87Table.Find(form);
         if (handler == null) handler = LegacyTable.Find(form);
         return handler;
+    }
+
+    void AppendStop(in Instruction instruction, int behind)
+    {
+        Op* stop = _ops + OpCount++;
+        *stop = default;
+        stop->Offset = (ushort)(instruction.IP - _blockStart);
+        stop->After = (ushort)behind;
+        stop->Run = &HookOps.Stop;
     }
 
     void AppendEnd(int length)

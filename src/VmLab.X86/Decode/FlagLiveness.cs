@@ -15,13 +15,14 @@ static class FlagLiveness
         | RflagsBits.PF;
 
     /// <param name="areDead">Filled with a value for each instruction.</param>
-    public static void Find(ReadOnlySpan<Instruction> instructions, Span<bool> areDead)
+    /// <param name="stops">Page offsets of breakpoints, before which all flags are seen.</param>
+    public static void Find(ReadOnlySpan<Instruction> instructions, Span<bool> areDead, PageOffsets stops)
     {
         RflagsBits live = Arithmetic;
         for (int i = instructions.Length - 1; i >= 0; i--)
         {
             ref readonly Instruction instruction = ref instructions[i];
-            if (!IsPlain(instruction))
+            if (!IsPlain(instruction) || stops.Contains(instruction.NextIP))
             {
                 live = Arithmetic;
                 areDead[i] = false;

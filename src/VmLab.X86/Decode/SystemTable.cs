@@ -33,7 +33,7 @@ static unsafe class SystemTable
             case Mnemonic.Sysexit or Mnemonic.Sysexitq: f.Op->Extra = i.Code == Code.Sysexitq ? (byte)8 : (byte)4; return &SystemOps.SystemExit;
             case Mnemonic.Int: f.Op->Immediate = i.Immediate8; return &SystemOps.SoftwareInterrupt;
             case Mnemonic.Int3: f.Op->Immediate = Vector.Breakpoint; return &SystemOps.SoftwareInterrupt;
-            case Mnemonic.Int1: f.Op->Immediate = Vector.Debug; return &SystemOps.SoftwareInterrupt;
+            case Mnemonic.Int1: return &SystemOps.Icebp;
             case Mnemonic.Iret or Mnemonic.Iretd or Mnemonic.Iretq: return Iret(f);
             case Mnemonic.Retf: return Retf(f);
             case Mnemonic.Pushf or Mnemonic.Pushfd or Mnemonic.Pushfq:

@@ -69,6 +69,7 @@ unsafe struct StringRun
         s->Budget += op->After;
         s->Rip += op->Offset;
         s->Leave = Leave.Next;
+        s->RepeatedAt = s->Deadline - (ulong)(s->Budget + s->Held);
         return null;
     }
 
@@ -84,6 +85,7 @@ unsafe struct StringRun
     {
         s->Budget += op->After + 1 - (long)_done;
         s->Rip += op->Offset;
+        if (_done > 0) s->RepeatedAt = s->Deadline - (ulong)(s->Budget + s->Held);
         return null;
     }
 

@@ -54,7 +54,7 @@ static unsafe class Strings
             byte* source = Exec.Readable(s, op, from, W.Bytes);
             if (source == null) return run.Stop(s, op);
             ulong count = run.InPage(from, to);
-            if (count > 1 && run.Step > 0 && !Overlaps(source, s, to, count * (ulong)W.Bytes, out byte* bulk))
+            if (count > 1 && run.Step > 0 && !Overlaps(source, s, from, to, count * (ulong)W.Bytes, out byte* bulk))
             {
                 Buffer.MemoryCopy(source, bulk, count * (ulong)W.Bytes, count * (ulong)W.Bytes);
                 run.Advance(s, op, count, movesSource: true, movesTarget: true);
@@ -153,6 +153,7 @@ static unsafe class Strings
         var run = new StringRun(s, op, W.Bytes, TRepeat.Repeats);
         if (!run.HasNext) return run.End(s, op);
         Vcpu cpu = Vcpu.Of(s);
+        if (!cpu.MayTouchDevice()) return run.Stop(s, op);
         if (!cpu.MayUsePort((ushort)s->Gpr[Gpr.Rdx], W.Bytes)) return run.Stop(s, op);
         byte* source = Exec.Readable(s, op, run.Source(s, op), W.Bytes);
         if (source == null) return run.Stop(s, op);
@@ -170,6 +171,7 @@ static unsafe class Strings
         var run = new StringRun(s, op, W.Bytes, TRepeat.Repeats);
         if (!run.HasNext) return run.End(s, op);
         Vcpu cpu = Vcpu.Of(s);
+        if (!cpu.MayTouchDevice()) return run.Stop(s, op);
         if (!cpu.MayUsePort((ushort)s->Gpr[Gpr.Rdx], W.Bytes)) return run.Stop(s, op);
         byte* target = Exec.Writable(s, op, run.Target(s, op), W.Bytes);
         if (target == null) return run.Stop(s, op);
@@ -180,10 +182,11 @@ static unsafe class Strings
     }
 
     /// <summary>Whether a bulk copy would be wrong or may not write there at once.</summary>
-    static bool Overlaps(byte* source, CpuState* s, ulong to, ulong bytes, out byte* target)
+    static bool Overlaps(byte* source, CpuState* s, ulong from, ulong to, ulong bytes, out byte* target)
     {
         target = null;
         if (!IsPlain(s, to)) return true;
+        if ((s->Tlb[(from >> 12) & Tlb.IndexMask].Read ^ from) > 4095) return true;   // each access is to be seen
         if (source >= (byte*)s->Scratch && source < (byte*)s->Scratch + CpuState.ScratchBytes) return true;
         target = (byte*)(to + (ulong)s->Tlb[(to >> 12) & Tlb.IndexMask].Delta);
         // Forward copies may overlap only where the source lies at or behind the target.

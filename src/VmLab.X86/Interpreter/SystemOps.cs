@@ -79,7 +79,9 @@ static unsafe class SystemOps
     {
         if (s->Cpl != 0) return Exec.RaiseGeneralProtection(s, op);
         if (op->Extra is 4 or 5 && (s->Cr4 & Cr4.DebugExtensions) != 0) return Exec.Raise(s, op, Vector.InvalidOpcode);
-        *(ulong*)((byte*)s + op->A) = s->Dr[op->Extra is 4 or 5 ? op->Extra + 2 : op->Extra];
+        if ((s->Dr[7] & Dr7.GeneralDetect) != 0) return Vcpu.Of(s).RaiseGeneralDetect(op);
+        ulong value = s->Dr[op->Extra is 4 or 5 ? op->Extra + 2 : op->Extra];
+        *(ulong*)((byte*)s + op->A) = (s->ModeKey & CodeKey.Long) != 0 ? value : (uint)value;
         return op + 1;
     }
 
@@ -87,15 +89,13 @@ static unsafe class SystemOps
     {
         if (s->Cpl != 0) return Exec.RaiseGeneralProtection(s, op);
         if (op->Extra is 4 or 5 && (s->Cr4 & Cr4.DebugExtensions) != 0) return Exec.Raise(s, op, Vector.InvalidOpcode);
+        Vcpu cpu = Vcpu.Of(s);
+        if ((s->Dr[7] & Dr7.GeneralDetect) != 0) return cpu.RaiseGeneralDetect(op);
         ulong value = *(ulong*)((byte*)s + op->A);
+        if ((s->ModeKey & CodeKey.Long) == 0) value = (uint)value;
         int number = op->Extra is 4 or 5 ? op->Extra + 2 : op->Extra;
         if (number >= 6 && value >> 32 != 0) return Exec.RaiseGeneralProtection(s, op);
-        s->Dr[number] = number switch
-        {
-            6 => value & 0xE00F | 0xFFFF_0FF0,
-            7 => value & 0xFFFF_2BFF | 0x400,
-            _ => value,
-        };
+        cpu.SetDebugRegister(number, value);
         return Exec.LeaveAfter(s, op, Leave.Next);
     }
 
@@ -243,6 +243,8 @@ static unsafe class SystemOps
         s->PendingAddress = Exec.RipOf(s, op);
         return Exec.LeaveAfter(s, op, Leave.Trap);
     }
+
+    public static Op* Icebp(CpuState* s, Op* op) => Vcpu.Of(s).RaiseIcebp(op);
 
     public static Op* ReturnFromInterrupt(CpuState* s, Op* op) => Vcpu.Of(s).ReturnFromInterrupt(op, op->Extra);
     public static Op* SystemCall(CpuState* s, Op* op) => Vcpu.Of(s).SystemCall(op);

@@ -119,6 +119,9 @@ public enum Leave : byte
 
     Halt,
 
+    /// <summary>A breakpoint from outside is at RIP.</summary>
+    Break,
+
     /// <summary>A software interrupt: FaultVector is delivered with RIP behind the instruction.</summary>
     Trap,
 

@@ -82,8 +82,8 @@ public unsafe struct CpuState
 
     public byte NmiPending;
 
-    /// <summary>The trap of RFLAGS.TF waits to be delivered.</summary>
-    public byte TrapPending;
+    /// <summary>What a debug trap that waits to be delivered sets in DR6; see <see cref="Dr6"/>.</summary>
+    public ushort TrapPending;
 
     /// <summary>MXCSR, the SSE control and status register.</summary>
     public uint Mxcsr;
@@ -138,8 +138,13 @@ public unsafe struct CpuState
     public ulong PendingAddress, PendingSecond;
     public int PendingLength, PendingFirstLength;
 
-    /// <summary>A device was called.</summary>
+    /// <summary>A device was called, or a watch saw something.</summary>
     public byte DeviceTouched;
+
+    /// <summary>
+    /// Machine time, in nanoseconds, at which a repetition was left between two iterations: while it is now, RIP is on it.
+    /// </summary>
+    public ulong RepeatedAt;
 
     /// <summary>Interrupts must be looked at before the next instruction.</summary>
     public byte CheckInterrupts;

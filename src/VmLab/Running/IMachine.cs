@@ -1,3 +1,4 @@
+using VmLab.Introspection;
 using VmLab.Machines;
 
 namespace VmLab.Running;
@@ -31,6 +32,9 @@ interface IMachine : IDisposable
     ulong Register(int number);
 
     void ReadMemory(ulong physical, Span<byte> bytes);
+
+    /// <inheritdoc cref="KernelSymbols.TryRead"/>
+    KernelSymbols? ReadSymbols(KernelSymbols? before);
 
     /// <summary>Runs to this machine time exactly, or until the status is no longer Running.</summary>
     void RunUntil(ulong time);

@@ -1,4 +1,5 @@
 using VmLab.Core;
+using VmLab.Introspection;
 using VmLab.Machines;
 
 namespace VmLab.Running;
@@ -30,6 +31,9 @@ sealed class PcMachine(Machine machine) : IMachine
 
     // RAM only: to look at a device register from outside would change the device.
     public void ReadMemory(ulong physical, Span<byte> bytes) => machine.Memory.Ram.Read(physical, bytes);
+
+    public KernelSymbols? ReadSymbols(KernelSymbols? before) =>
+        KernelSymbols.TryRead(machine.Memory.Ram, machine.LinearMemory, before);
 
     public void RunUntil(ulong time) => machine.RunUntil(time);
 

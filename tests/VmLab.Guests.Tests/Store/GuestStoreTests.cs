@@ -20,12 +20,17 @@ public sealed class GuestStoreTests
     {
         _store = new GuestStore(_folder, _source);
         string kernel = "linux-image-" + Release, modules = $"./lib/modules/{Release}/kernel/drivers/";
+        _source.Add("linux-image-amd64", "linux-image-6.1.0-1-amd64 (= 6.1-1)");
+        _source.Add(TestPackages.Make("linux-image-6.1.0-1-amd64", "6.1-1", "",
+            ("./boot/vmlinuz-6.1.0-1-amd64", TestKernel.BzImage())));
         _source.Add("linux-image-cloud-amd64", $"{kernel} (= 6.1-1)");
         _source.Add(TestPackages.Make(kernel, "6.1-1", "kmod, linux-base",
             ($"./boot/vmlinuz-{Release}", TestKernel.BzImage()),
             (modules + "virtio/virtio_pci.ko", TestPackages.Module("virtio_ring")),
             (modules + "virtio/virtio_ring.ko", TestPackages.Module("")),
-            (modules + "usb/usbcore.ko", TestPackages.Module(""))));
+            (modules + "usb/usbcore.ko", TestPackages.Module("usb-common")),
+            (modules + "usb/common/usb-common.ko", TestPackages.Module("")),
+            ($"./lib/modules/{Release}/modules.builtin", "kernel/fs/ext4/ext4.ko\n"u8.ToArray())));
         _source.Add(TestPackages.Make("busybox-static", "1:1.35", "", ("./bin/busybox", TestPackages.Busybox)));
         _source.Add(TestPackages.Make("dash", "0.5", "libc6", ("./bin/dash", [1]), ("./bin/sh -> dash", [])));
         _source.Add(TestPackages.Make("e2fsprogs", "1.47", "libc6",
@@ -89,6 +94,34 @@ public sealed class GuestStoreTests
         Assert.That(
             _store.List().Select(stored => stored.Folder).ToList(), Has.Count.EqualTo(2).And.Member(guest.Folder));
     }
+
+    [Test]
+    public async Task Other_kernels_of_Debian_are_had_by_their_metapackage()
+    {
+        DebianGuest cloud = await _store.DebianAsync();
+
+        DebianGuest generic = await _store.DebianAsync(kernel: DebianKernel.Generic);
+
+        Assert.That(generic.Stored.Release, Is.EqualTo("6.1.0-1-amd64"));
+        Assert.That((await _store.DebianAsync()).Stored.Release, Is.EqualTo(cloud.Stored.Release));
+    }
+
+    [TestCase("usbcore")]
+    [TestCase("usb-common", "usbcore", "ext4")]
+    [TestCase(DebianKernel.AllModules)]
+    public async Task Modules_asked_for_come_in_with_what_they_need(params string[] modules)
+    {
+        DebianGuest guest = await _store.DebianAsync(modules: modules);
+
+        string usb = $"usr/lib/modules/{Release}/kernel/drivers/usb/";
+        Assert.That(Paths(guest), Is.SupersetOf((string[])[usb + "usbcore.ko", usb + "common/usb-common.ko"]));
+        Assert.That(guest.Folder, Is.Not.EqualTo((await _store.DebianAsync()).Folder));
+    }
+
+    [Test]
+    public void Module_that_the_kernel_lacks_is_refused_by_name() =>
+        Assert.That(
+            async () => await _store.DebianAsync(modules: ["test_bpf"]), Refused.Saying("no module test_bpf"));
 
     [Test]
     public async Task Guest_that_is_gone_is_built_again_from_the_packages_in_the_folder()

@@ -8,30 +8,33 @@ namespace VmLab.X86.Tests.Guests;
 
 /// <summary>
 /// However a run is cut, it is the same run: random programs in one go, count by count, in slices, and with every
-/// cache dropped.
+/// cache dropped, or stopped by
+/// breakpoints and watches.
 /// </summary>
 public sealed unsafe class SlicingTests
 {
     const int QuickPrograms = 40, SlowPrograms = 2_000;
     const byte Irq = 0x40;
 
-    public enum Cut { Whole, Single, Slices, DroppedCaches }
+    public enum Cut { Whole, Single, Slices, DroppedCaches, Hooked }
 
     [Test]
-    public void A_run_does_not_depend_on_how_it_is_cut([Values(Cut.Single, Cut.Slices, Cut.DroppedCaches)] Cut cut) =>
+    public void A_run_does_not_depend_on_how_it_is_cut([Values(Cut.Single, Cut.Slices, Cut.DroppedCaches, Cut.Hooked)] Cut cut) =>
         Compare(cut, 1, QuickPrograms);
 
     [Test, Explicit("Many programs."), Category("Slow")]
     public void A_run_does_not_depend_on_how_it_is_cut_at_length(
-        [Values(Cut.Single, Cut.Slices, Cut.DroppedCaches)] Cut cut) =>
+        [Values(Cut.Single, Cut.Slices, Cut.DroppedCaches, Cut.Hooked)] Cut cut) =>
         Compare(cut, 1_000_000, SlowPrograms);
 
     static void Compare(Cut cut, int firstSeed, int programs)
     {
+        int stops = 0;
         for (int seed = firstSeed; seed < firstSeed + programs; seed++)
         {
             using var whole = new Machine(seed);
             using var other = new Machine(seed);
+            if (cut == Cut.Hooked) other.Hook();
             var random = new Random(seed);
             ulong time = 0;
             while (time < 3000)
@@ -54,7 +57,9 @@ public sealed unsafe class SlicingTests
                     other.Pc.Memory.Write(at, bytes);
                 }
             }
+            stops += other.Stops;
         }
+        Assert.That(stops, cut == Cut.Hooked ? Is.GreaterThan(10 * programs) : Is.Zero, "stops at hooks");
     }
 
     /// <summary>A processor with a random program, and devices that answer with the time.</summary>
@@ -93,6 +98,23 @@ public sealed unsafe class SlicingTests
 
         public void Interrupt() => Pc.Interrupts.Pending.Enqueue(Irq);
 
+        /// <summary>Breaks at most instructions, and watches some of what the program touches.</summary>
+        public void Hook()
+        {
+            for (ulong i = 0; i < 200; i++) Pc.Cpu.AddBreakpoint(VcpuFixture.Code + 16 * i + (ulong)_slices.Next(16));
+            for (ulong i = 0; i < 64; i++) Pc.Cpu.AddBreakpoint(Pc.State->Rip + i);
+            foreach (MemoryAccess access in (MemoryAccess[])[MemoryAccess.Read, MemoryAccess.Write, MemoryAccess.Any])
+            {
+                Pc.Cpu.AddWatch(new Watch(Data + (ulong)_slices.Next(RandomProgram.DataLength), 9, access, IsPhysical: false));
+                Pc.Cpu.AddWatch(new Watch(Data + (ulong)_slices.Next(RandomProgram.DataLength), 9, access, IsPhysical: true));
+                Pc.Cpu.AddWatch(new Watch(StackTop - 200 + (ulong)_slices.Next(200), 3, access, IsPhysical: false));
+                Pc.Cpu.AddWatch(new Watch(s_frames[0] + (ulong)_slices.Next(4096), 64, access, IsPhysical: true));
+            }
+        }
+
+        /// <summary>How often a hook stopped the program.</summary>
+        public int Stops { get; private set; }
+
         public void RunTo(ulong time, Cut cut)
         {
             while (Pc.Clock.Now < time)
@@ -109,6 +131,7 @@ public sealed unsafe class SlicingTests
                 StopReason reason = Pc.Cpu.Run(slice);
                 ulong used = Pc.Clock.Now - before;
                 Assert.That(used, Is.LessThanOrEqualTo(slice), "counts used");
+                if (reason is StopReason.Breakpoint or StopReason.Watch) Stops++;
                 if (reason == StopReason.Budget) Assert.That(used, Is.EqualTo(slice), "counts used");
                 Assert.That(reason, Is.Not.EqualTo(StopReason.Shutdown));
                 if (reason == StopReason.Halted) Pc.Clock.Now = time;
