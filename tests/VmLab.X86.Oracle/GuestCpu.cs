@@ -87,7 +87,8 @@ public sealed unsafe class GuestCpu : IDisposable
         s->Gpr[Gpr.Rsp] = Kernel + KernelStackTop - 8 * FrameWords;
         s->Rip = Kernel + ReturnCode;
         s->IsHalted = 0;
-        s->InterruptShadow = s->TrapPending = 0;
+        s->InterruptShadow = 0;
+        s->TrapPending = 0;
     }
 
     void Store(CpuImage* image, StopReason reason)
@@ -100,7 +101,7 @@ public sealed unsafe class GuestCpu : IDisposable
         (image->Error, image->Address) = (0, 0);
         (image->Rip, image->Flags) = (s->Rip, _cpu.RflagsValue);
         ulong rsp = s->Gpr[Gpr.Rsp];
-        var (cs, ss) = (s->SegmentSelectors[Segment.Cs], s->SegmentSelectors[Segment.Ss]);
+        var (cs, ss) = (image->Selectors[Segment.Cs], image->Selectors[Segment.Ss]);   // a system call comes back to them
         if (vector == Ending.SystemCall) (image->Rip, image->Flags) = (s->Gpr[Gpr.Rcx], s->Gpr[Gpr.R11]);
         else if (!isLost)
         {

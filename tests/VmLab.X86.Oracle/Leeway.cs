@@ -79,6 +79,7 @@ public readonly record struct Leeway(
             return "AMD's look whether the port is allowed before they look whether the count is 0.";
         if (instruction.Mnemonic is Mnemonic.Maskmovq or Mnemonic.Maskmovdqu && host->Vector is Vector.PageFault or Vector.GeneralProtection)
             return "Whether a byte that is masked out can fault is left open.";
+        if ((*(uint*)(host->Extended + 24) >> 17 & 1) != 0) return "AMD's let unaligned operands be allowed by a bit of MXCSR.";
         if (IsSaving(instruction.Mnemonic) && ((uint)before->Gpr[Gpr.Rax] > 3 || (uint)before->Gpr[Gpr.Rdx] != 0))
             return "Asks for components that only the host has.";
         if (instruction.Mnemonic == Mnemonic.Fstpnce && !HasNumberOnTop(before))
