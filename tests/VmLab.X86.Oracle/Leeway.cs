@@ -8,7 +8,7 @@ namespace VmLab.X86.Oracle;
 /// <param name="Results">The target operand, whatever it is: memory, a register, the stack of the x87.</param>
 /// <param name="Status">Bits of the x87's status word.</param>
 /// <param name="FaultOrder">Which of several faults of memory comes first, and which byte of an operand a page fault names.</param>
-public readonly record struct Leeway(
+public unsafe readonly record struct Leeway(
     ulong Flags = 0, uint Registers = 0, bool Results = false, ushort Status = 0, bool FaultOrder = false)
 {
     const ulong AllButZero = Rflags.Arithmetic & ~Rflags.Zero;
@@ -55,7 +55,8 @@ public readonly record struct Leeway(
             or Mnemonic.Fnsave or Mnemonic.Frstor => new(FaultOrder: true),
         _ when IsSaving(instruction.Mnemonic) => new(FaultOrder: true),
         Mnemonic.Cmpsb or Mnemonic.Cmpsw or Mnemonic.Cmpsd or Mnemonic.Cmpsq when instruction.IsStringInstruction => new(FaultOrder: true),
-        Mnemonic.Retf => new(FaultOrder: true),
+        Mnemonic.Retf or Mnemonic.Lss or Mnemonic.Lds or Mnemonic.Les or Mnemonic.Lfs or Mnemonic.Lgs => new(FaultOrder: true),
+        Mnemonic.Jmp or Mnemonic.Call when instruction.IsJmpFarIndirect || instruction.IsCallFarIndirect => new(FaultOrder: true),
         _ when !System.Numerics.BitOperations.IsPow2(int.Max(1, instruction.MemorySize.GetSize())) => new(FaultOrder: true),
         _ => default,
     };
@@ -69,7 +70,7 @@ public readonly record struct Leeway(
         instruction.Mnemonic is Mnemonic.Sldt or Mnemonic.Str or Mnemonic.Sgdt or Mnemonic.Sidt or Mnemonic.Smsw;
 
     /// <summary>Why what the host does with these bytes says nothing about ours; <see langword="null"/> where it does.</summary>
-    public static unsafe string? ReasonToSkip(Case test, CpuImage* before, CpuImage* host)
+    public static string? ReasonToSkip(Case test, CpuImage* before, CpuImage* host)
     {
         Instruction instruction = test.Instruction;
         if (instruction.Mnemonic == Mnemonic.Syscall && test.Bitness == 32)
@@ -82,6 +83,8 @@ public readonly record struct Leeway(
         if ((*(uint*)(host->Extended + 24) >> 17 & 1) != 0) return "AMD's let unaligned operands be allowed by a bit of MXCSR.";
         if (IsSaving(instruction.Mnemonic) && ((uint)before->Gpr[Gpr.Rax] > 3 || (uint)before->Gpr[Gpr.Rdx] != 0))
             return "Asks for components that only the host has.";
+        if (instruction.Code == Code.Movsxd_r16_rm16 && host->Vector == Vector.PageFault)
+            return "AMD's read four bytes for the sake of two.";
         if (instruction.Mnemonic == Mnemonic.Fstpnce && !HasNumberOnTop(before))
             return "A reserved encoding, which does not look what it stores.";
         if (instruction.Mnemonic == Mnemonic.Int1)
@@ -93,8 +96,19 @@ public readonly record struct Leeway(
         return null;
     }
 
+    /// <summary>
+    /// An operand that wraps around a limit of 4 GiB may or may not fault. Source: Intel SDM vol. 3A §5.3.
+    /// </summary>
+    public static bool WrapsAtLimit(Case test, CpuImage* before, CpuImage* host, CpuImage* ours)
+    {
+        if (test.Bitness != 32 || host->Vector is not (Vector.GeneralProtection or Vector.StackFault)) return false;
+        Register segment = test.Instruction.MemorySegment;
+        ulong segmentBase = segment == Register.FS ? before->FsBase : segment == Register.GS ? before->GsBase : 0;
+        return ours->Vector == Vector.PageFault && (uint)(ours->Address - segmentBase) >= uint.MaxValue - (CaseLayout.PageSize - 1);
+    }
+
     /// <summary>ST(0) is in use, and of an encoding that the processor itself would write.</summary>
-    static unsafe bool HasNumberOnTop(CpuImage* before)
+    static bool HasNumberOnTop(CpuImage* before)
     {
         byte* extended = before->Extended;
         int top = *(ushort*)(extended + 2) >> 11 & 7;
@@ -112,7 +126,7 @@ public readonly record struct Leeway(
         return new(Rflags.Adjust | (count > 1 ? Rflags.Overflow : 0) | (losesCarry ? Rflags.Carry : 0));
     }
 
-    static unsafe int Count(in Instruction instruction, in CpuImage before)
+    static int Count(in Instruction instruction, in CpuImage before)
     {
         int last = instruction.OpCount - 1;
         ulong count = instruction.GetOpKind(last) == OpKind.Immediate8 ? instruction.Immediate8 : before.Gpr[Gpr.Rcx];
