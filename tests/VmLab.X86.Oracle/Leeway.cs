@@ -102,9 +102,14 @@ public unsafe readonly record struct Leeway(
     public static bool WrapsAtLimit(Case test, CpuImage* before, CpuImage* host, CpuImage* ours)
     {
         if (test.Bitness != 32 || host->Vector is not (Vector.GeneralProtection or Vector.StackFault)) return false;
-        Register segment = test.Instruction.MemorySegment;
-        ulong segmentBase = segment == Register.FS ? before->FsBase : segment == Register.GS ? before->GsBase : 0;
-        return ours->Vector == Vector.PageFault && (uint)(ours->Address - segmentBase) >= uint.MaxValue - (CaseLayout.PageSize - 1);
+        const ulong LastPage = uint.MaxValue - (CaseLayout.PageSize - 1);
+        if (ours->Vector == Vector.PageFault && ours->Address >= LastPage) return true;
+        Instruction instruction = test.Instruction;
+        int operand = instruction.Op0Kind == OpKind.Memory ? 0 : instruction.Op1Kind == OpKind.Memory ? 1 : -1;
+        if (operand < 0) return false;
+        ulong segmentBase = instruction.MemorySegment switch { Register.FS => before->FsBase, Register.GS => before->GsBase, _ => 0 };
+        ulong offset = (uint)(OperandFit.AddressOf(instruction, operand, before, test.Bitness) - segmentBase);
+        return offset + (ulong)instruction.MemorySize.GetSize() > 1UL << 32;
     }
 
     /// <summary>ST(0) is in use, and of an encoding that the processor itself would write.</summary>
