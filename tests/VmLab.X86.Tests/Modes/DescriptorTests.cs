@@ -122,13 +122,13 @@ public sealed unsafe class DescriptorTests : ProtectedTest
         }
     }
 
-    // LAR, LSL, VERR, VERW: ZF tells what may be seen and used; nothing faults. Bits 16 to 19 of rights, undefined, are 0 here.
-    [TestCase(0, Data0, 0x00C0_9300, 0xFFFF_FFFF, true, true)]
+    // LAR, LSL, VERR, VERW: ZF tells what may be seen and used; nothing faults. Of rights, bits 16 to 19 are the limit's.
+    [TestCase(0, Data0, 0x00CF_9300, 0xFFFF_FFFF, true, true)]
     [TestCase(3, Data0, -1, -1, false, false)]
     [TestCase(0, (ushort)(Data0 | 3), -1, -1, false, false)]
-    [TestCase(3, Data3, 0x00C0_F300, 0xFFFF_FFFF, true, true)]
-    [TestCase(3, Conforming, 0x00C0_9E00, 0xFFFF_FFFF, true, false)]
-    [TestCase(0, Code0, 0x00C0_9B00, 0xFFFF_FFFF, true, false)]
+    [TestCase(3, Data3, 0x00CF_F300, 0xFFFF_FFFF, true, true)]
+    [TestCase(3, Conforming, 0x00CF_9E00, 0xFFFF_FFFF, true, false)]
+    [TestCase(0, Code0, 0x00CF_9B00, 0xFFFF_FFFF, true, false)]
     [TestCase(0, TaskState, 0x0000_8B00, 103, false, false)]
     [TestCase(0, Local, 0x0000_8200, 0xFF, false, false)]
     [TestCase(3, Local, -1, -1, false, false)]
