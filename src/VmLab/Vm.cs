@@ -12,6 +12,7 @@ public sealed class Vm
     readonly Func<MachineConfig, IMachine> _build;
     readonly IBootable _guest;
     readonly CommandChannel? _channel;
+    readonly List<IHook> _hooks = [];
     PoweredMachine? _powered;
     MachineStatus _lastStatus = MachineStatus.Running;
     ulong? _pausedAt;
@@ -172,9 +173,28 @@ public sealed class Vm
         ulong seed = Rng.FromSeed(Lab.Seed).Child("machines").Child(stream).Next();
         var config = new MachineConfig(Name, Spec.MemorySize, _guest, seed);
         _powered = new PoweredMachine(_build(config), Lab.Nanoseconds, Lab.KeepsHashes);
+        foreach (IHook hook in _hooks) hook.Arm(_powered.Machine.Pc);
         _powerOns++;
         _lastStatus = MachineStatus.Running;
         Lab.Add(this, "powered on");
+    }
+
+    /// <summary>A hook stopped the machine in the quantum, short of its end.</summary>
+    internal bool IsHeld => IsRunning && Powered.Machine.IsHeld;
+
+    internal void Add(IHook hook)
+    {
+        Lab.RequireOpen();
+        hook.Arm(Powered.Machine.Pc);
+        _hooks.Add(hook);
+    }
+
+    internal void Remove(IHook hook) => _hooks.Remove(hook);
+
+    /// <summary>Calls, while the machine is held, what its hooks are to call.</summary>
+    internal void SettleHooks()
+    {
+        foreach (IHook hook in _hooks.ToArray()) hook.Settle();
     }
 
     internal Task Boot(TimeSpan? within, CancellationToken cancellation)
