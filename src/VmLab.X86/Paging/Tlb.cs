@@ -17,7 +17,7 @@ namespace VmLab.X86;
 sealed unsafe class Tlb : IDisposable
 {
     public const int EntryBits = 10, Entries = 1 << EntryBits, IndexMask = Entries - 1;
-    public const int Supervisor = 0, SupervisorOpen = 1, User = 2, Kinds = 3;
+    public const int Supervisor = 0, SupervisorOpen = 1, User = 2, UserAligned = 3, Kinds = 4;
 
     const int MaxSpaces = 16, MaxIdleWrites = 64;
     const byte Unused = 0, Mixed = 255;
@@ -128,6 +128,22 @@ sealed unsafe class Tlb : IDisposable
 
     /// <summary>Takes back every right to store to a page.</summary>
     public void Protect(ulong page) => ForEntriesOf(page, (entry, index) => entry->Write = Invalid(index));
+
+    /// <summary>Takes back every right to store.</summary>
+    public void ProtectAll()
+    {
+        foreach (TlbEntry* bank in _banks)
+            for (int i = 0; bank != null && i < Entries; i++) bank[i].Write = Invalid(i);
+    }
+
+    /// <summary>Drops every entry that was walked through a page: it is about to become another.</summary>
+    public void DropTable(ulong page)
+    {
+        TableUse* use = _tables + page;
+        if (use->Shift == Unused) return;
+        DropAll(use);
+        *use = default;
+    }
 
     /// <summary>Drops every entry that points into a page.</summary>
     public void DropPage(ulong page)
