@@ -148,6 +148,22 @@ public sealed class HookTests
     }
 
     [Test]
+    public void A_restored_machine_meets_its_breakpoints_again() => Run(async (lab, a, b) =>
+    {
+        await lab.RunFor(1.Microseconds);
+        Moment start = await lab.Snapshot("start");
+        Hook<BreakpointHit> breakpoint = a.Cpu.BreakAt(LoopEnd);
+        await breakpoint.Hit();
+        ulong first = a.Cpu.Rcx;
+        await Assert.ThatAsync(() => lab.Snapshot("inside"), Throws.TypeOf<LabException>());
+
+        await lab.Restore(start);
+        await breakpoint.Hit();
+
+        Assert.That(a.Cpu.Rcx, Is.EqualTo(first));
+    });
+
+    [Test]
     public void Linear_memory_that_is_not_mapped_is_told() => Run((lab, a, b) =>
     {
         Assert.That(() => a.Memory.Linear.Read64(0xFFFF_8000_0000_0000),
