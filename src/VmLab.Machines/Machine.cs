@@ -136,6 +136,7 @@ public sealed class Machine : IDisposable
         _pc.Restore(moment.Devices);
         _pc.Devices.Restore(moment.Disks);
         _cpu.Restore(state.Cpu);
+        Hooks.Reset();
         Exits.Restore(state.Exits);
         Console.Restore(state.Console);
         Channel.Restore(state.Channel);
