@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Text;
 using VmLab.Core;
 using VmLab.Guests;
@@ -185,11 +186,13 @@ public sealed class Vm
     /// <summary>Powers a stopped machine on; a running one starts anew.</summary>
     internal void PowerOn()
     {
+        // Disks outlive the power: the machine to be has what the one before left.
+        ImmutableArray<DeviceSpec> devices = _powered?.Machine.Devices ?? Spec.Devices;
         _powered?.Dispose();
         _channel?.LosePower();
         _pausedAt = null;
         HasPanicked = false;
-        _powered = new PoweredMachine(_build(ConfigOf(_powerOns), Lab.Pool, null), Lab.Nanoseconds, Lab.KeepsHashes);
+        _powered = new PoweredMachine(_build(ConfigOf(_powerOns) with { Devices = devices }, Lab.Pool, null), Lab.Nanoseconds, Lab.KeepsHashes);
         foreach (IHook hook in _hooks) hook.Arm(_powered.Machine.Pc);
         _powerOns++;
         _lastStatus = MachineStatus.Running;
@@ -288,7 +291,7 @@ public sealed class Vm
     {
         string stream = powerOn == 0 ? Name : $"{Name}, power-on {powerOn + 1}";
         ulong seed = Rng.FromSeed(Lab.Seed).Child("machines").Child(stream).Next();
-        return new MachineConfig(Name, Spec.MemorySize, _guest, seed);
+        return new MachineConfig(Name, Spec.MemorySize, _guest, seed) { Devices = Spec.Devices };
     }
 
     void DeliverToChannel(Arrival arrival)

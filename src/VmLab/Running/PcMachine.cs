@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using VmLab.Core;
 using VmLab.Introspection;
 using VmLab.Machines;
@@ -42,6 +43,8 @@ sealed class PcMachine(Machine machine) : IMachine
     public void RunUntil(ulong time) => machine.RunUntil(time);
 
     public void PowerOff() => machine.PowerOff();
+
+    public ImmutableArray<DeviceSpec> Devices => machine.Devices;
 
     public ulong StateHash() => machine.StateHash();
 
