@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using VmLab.Core;
 using VmLab.Guests;
 using VmLab.Running;
+using VmLab.Tracing;
 
 namespace VmLab;
 
@@ -25,6 +26,7 @@ public sealed partial class Lab : IAsyncDisposable
     readonly Crew _crew;
     readonly Watchdog? _watchdog;
     readonly HashLog? _hashes;
+    TraceHook? _trace;
     readonly List<Vm> _machines = [];
     readonly List<Wait> _waits = [];
     readonly Agenda _agenda = new();
