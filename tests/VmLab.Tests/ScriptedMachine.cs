@@ -39,6 +39,7 @@ sealed class ScriptedMachine : IMachine
 
     public ulong Now { get; private set; }
     public MachineStatus Status { get; private set; }
+    public Machine? Pc => null;
     public ulong Retired => Now;
     public ExitCounters Exits { get; } = new();
     public ulong Rip => Now;

@@ -15,6 +15,9 @@ interface IMachine : IDisposable
 
     MachineStatus Status { get; }
 
+    /// <summary>The PC itself, for faults; a scripted machine has none.</summary>
+    Machine? Pc { get; }
+
     ulong Retired { get; }
 
     ExitCounters Exits { get; }

@@ -9,6 +9,7 @@ sealed class PcMachine(Machine machine) : IMachine
 {
     public ulong Now => machine.Now;
     public MachineStatus Status => machine.Status;
+    public Machine? Pc => machine;
     public ulong Retired => machine.Retired;
     public ExitCounters Exits => machine.Exits;
 
