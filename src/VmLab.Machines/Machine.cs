@@ -143,6 +143,7 @@ public sealed class Machine : IDisposable
         IsStalled = state.IsStalled;
         _pc.Restore(moment.Devices);
         _cpu.Restore(state.Cpu);
+        Hooks.Reset();
         Exits.Restore(state.Exits);
         Console.Restore(state.Console);
         Channel.Restore(state.Channel);

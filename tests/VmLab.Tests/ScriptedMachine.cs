@@ -39,9 +39,10 @@ sealed class ScriptedMachine : IMachine
 
     public ulong Now { get; private set; }
     public MachineStatus Status { get; private set; }
-    public Machine? Pc => null;
     public ulong Retired => Now;
     public ExitCounters Exits { get; } = new();
+    public Machine Pc => throw new NotSupportedException("A scripted machine has no processor.");
+    public bool IsHeld => false;
     public ulong Rip => Now;
     public ulong Rflags => 2;
     public StringBuilder Typed { get; } = new();

@@ -9,9 +9,11 @@ sealed class PcMachine(Machine machine) : IMachine
 {
     public ulong Now => machine.Now;
     public MachineStatus Status => machine.Status;
-    public Machine? Pc => machine;
     public ulong Retired => machine.Retired;
     public ExitCounters Exits => machine.Exits;
+
+    public Machine Pc => machine;
+    public bool IsHeld => machine.Hooks.IsHeld;
 
     public ulong Rip => machine.Cpu.Rip;
     public ulong Rflags => machine.Cpu.RflagsValue;

@@ -36,7 +36,7 @@ sealed class PoweredMachine : IDisposable
             value =>
             {
                 Arrivals.Add(new Arrival(Now, IsChannel: false, value));
-                if (faults.Look(name, value, Now)) machine.Pc?.Interrupt();
+                if (faults.Look(name, value, Now)) machine.Pc.Interrupt();
             },
             value => Arrivals.Add(new Arrival(Now, IsChannel: true, value)));
     }
@@ -61,7 +61,7 @@ sealed class PoweredMachine : IDisposable
     /// </summary>
     public bool IsHeavy { get; private set; } = true;
 
-    /// <summary>Runs to a lab time exactly, or until the machine stops.</summary>
+    /// <summary>Runs to a lab time exactly, or until the machine stops or is held.</summary>
     public void RunUntil(ulong labTime)
     {
         try
@@ -85,6 +85,8 @@ sealed class PoweredMachine : IDisposable
     public void Restore(Moment moment)
     {
         _machine.Restore(moment.Machine);
+        Arrivals.Clear();   // of a quantum that a hook broke off
+        Checkpoints.Clear();
         Take(moment);
     }
 
@@ -107,7 +109,7 @@ sealed class PoweredMachine : IDisposable
 
     void Strike(ulong labTime)
     {
-        var target = new Struck(_machine.Pc!, _clock);
+        var target = new Struck(_machine.Pc, _clock);
         _faults.StrikeDue(target, labTime);
         _clock = target.Clock;
     }
