@@ -61,6 +61,9 @@ public sealed class MachineHooks
     /// <summary>Holds the machine when it has taken so many counts more.</summary>
     public void HoldAfter(ulong counts) => _holdAt = _cpu.Retired + counts;
 
+    /// <summary>The machine is held no more, and at no later count.</summary>
+    internal void Reset() => (IsHeld, _holdAt) = (false, ulong.MaxValue);
+
     internal void Release() => IsHeld = false;
 
     internal StopReason Run(ulong counts)

@@ -17,8 +17,8 @@ public unsafe struct CpuState
     public const int GprOffset = 0, ZeroOffset = 128, RipOffset = 136;
     public const int SegmentCount = 6, NoSegment = 6;
 
-    /// <summary>The longest operand: an FXSAVE area.</summary>
-    public const int ScratchBytes = 512;
+    /// <summary>The longest operand: an XSAVE area.</summary>
+    public const int ScratchBytes = XSaveOps.AreaSize;
 
     /// <summary>RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8 to R15.</summary>
     public fixed ulong Gpr[16];
@@ -96,6 +96,11 @@ public unsafe struct CpuState
     /// <summary>The stream that RDRAND and RDSEED draw from.</summary>
     public Core.Rng Random;
 
+    /// <summary>
+    /// Machine time, in nanoseconds, at which a repetition was left between two iterations: while it is now, RIP is on it.
+    /// </summary>
+    public ulong RepeatedAt;
+
     // ---- engine scratch from here on ----
 
     /// <summary>Counts left before the engine must stop; a block's are taken when it is entered.</summary>
@@ -143,11 +148,6 @@ public unsafe struct CpuState
 
     /// <summary>A device was called, or a watch saw something.</summary>
     public byte DeviceTouched;
-
-    /// <summary>
-    /// Machine time, in nanoseconds, at which a repetition was left between two iterations: while it is now, RIP is on it.
-    /// </summary>
-    public ulong RepeatedAt;
 
     /// <summary>Interrupts must be looked at before the next instruction.</summary>
     public byte CheckInterrupts;
