@@ -3,6 +3,7 @@ using System.Text;
 using VmLab.Guests;
 using VmLab.Machines;
 using VmLab.Running;
+using VmLab.Tracing;
 
 namespace VmLab;
 
@@ -69,6 +70,7 @@ public sealed partial class Lab
             return;
         }
         Settle();
+        _trace?.Look();
         _options.Observer?.Advanced(this);
     }
 
@@ -136,6 +138,7 @@ public sealed partial class Lab
         foreach (MachineSpec spec in Fleet.Machines)
             _machines.Add(new Vm(this, spec, _machines.Count, _guests[_machines.Count], build, root.Machines[_machines.Count]));
         Add(null, $"grown from \"{root.Name}\"");
+        StartTrace();
     }
 
     async Task PowerOn(MachineBuilder build)
@@ -153,6 +156,12 @@ public sealed partial class Lab
             _guests = _guests.Add(bootable);
             _machines.Add(new Vm(this, spec, _machines.Count, bootable, build, null));
         }
+        StartTrace();
+    }
+
+    void StartTrace()
+    {
+        if (_options.Trace is { } trace) _trace = new TraceHook(trace.Machine is { } name ? this[name] : _machines[0], trace);
     }
 
     ulong NextTarget()

@@ -45,7 +45,7 @@ public sealed class DiskDriveTests
             if (!Read(drive).AsSpan().SequenceEqual(model)) return false;
         }
         return true;
-    }, iter: 60);
+    }, iter: 20);
 
     [Test]
     public void Equal_bytes_hash_alike_however_they_came_about()
