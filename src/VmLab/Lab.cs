@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text;
 using VmLab.Core;
 using VmLab.Guests;
+using VmLab.Introspection;
 using VmLab.Machines;
 using VmLab.Running;
 
@@ -66,6 +67,9 @@ public sealed class Lab : IAsyncDisposable
 
     /// <summary>What happened so far, in order; past 100,000 events, the oldest are dropped.</summary>
     public IReadOnlyList<TimelineEvent> Timeline => _timeline;
+
+    /// <summary>gdb ended it: every await ended as if cancelled.</summary>
+    public bool IsKilledByGdb => _machines.Exists(machine => machine.IsKilledByGdb);
 
     internal ulong Nanoseconds { get; private set; }
 
@@ -223,10 +227,11 @@ public sealed class Lab : IAsyncDisposable
         var running = _machines.FindAll(machine => machine.IsRunning).ConvertAll(machine => machine.Powered);
         if (_options.ShuffleSeed is not null) Shuffle(running);
         _watchdog?.Begin();
-        _crew.Run(running, target);
+        using (_options.Stop.UnsafeRegister(_ => DropGdb(), null)) _crew.Run(running, target);
         _watchdog?.End();
         Nanoseconds = target;
         Settle();
+        if (IsKilledByGdb) EndWaits(wait => wait.Cancel(new CancellationToken(canceled: true)));
         _options.Observer?.Advanced(this);
     }
 
@@ -300,6 +305,21 @@ public sealed class Lab : IAsyncDisposable
                 prepared[guest] = bootable = await guest.PrepareAsync(new Preparation(this), _options.Stop);
             _machines.Add(new Vm(this, spec, _machines.Count, bootable, config => build(config, _pool)));
         }
+        if (_options.Gdb is { } gdb && _pump.Labs.Count == 0) AwaitGdb(gdb);
+    }
+
+    void AwaitGdb(GdbOption option)
+    {
+        Vm machine = option.Machine is { } name ? this[name] : _machines[0];
+        int port = machine.Gdb(option.Port, waits: true).Port;
+        string symbols = machine.Linux.FindSymbols() is { } found ? $"-ex 'symbol-file {SymbolFile.Store(found)}' " : "";
+        _options.Observer?.Preparing(this, $"{machine.Name} waits for gdb: gdb {symbols}-ex 'target remote :{port}'");
+    }
+
+    // A machine that gdb holds would hold the quantum, and so the lab's stop.
+    void DropGdb()
+    {
+        foreach (Vm machine in _machines) machine.DropGdb();
     }
 
     void Settle()
@@ -385,7 +405,11 @@ public sealed class Lab : IAsyncDisposable
         public void Report(string value) => lab._options.Observer?.Preparing(lab, value);
     }
 
-    void Bark() => _options.Observer?.Stalled(this,
-        $"Lab \"{Fleet.Name}\" has been in one quantum for {Spoken(_options.Patience)} of host time, at {Spoken(Now)} of guest time: "
-        + "the host is overloaded, or VmLab hangs. Nothing of this reaches a guest.");
+    void Bark()
+    {
+        if (_machines.Exists(machine => machine.IsHeldByGdb)) return;
+        _options.Observer?.Stalled(this,
+            $"Lab \"{Fleet.Name}\" has been in one quantum for {Spoken(_options.Patience)} of host time, at {Spoken(Now)} of guest time: "
+            + "the host is overloaded, or VmLab hangs. Nothing of this reaches a guest.");
+    }
 }

@@ -1,5 +1,6 @@
 using VmLab.Introspection;
 using VmLab.Machines;
+using VmLab.Machines.Gdb;
 
 namespace VmLab.Running;
 
@@ -32,6 +33,9 @@ interface IMachine : IDisposable
     ulong Register(int number);
 
     void ReadMemory(ulong physical, Span<byte> bytes);
+
+    /// <summary>Lets gdb debug the machine from now on.</summary>
+    void Serve(GdbServer gdb);
 
     /// <inheritdoc cref="KernelSymbols.TryRead"/>
     KernelSymbols? ReadSymbols(KernelSymbols? before);

@@ -1,12 +1,15 @@
 using VmLab.Core;
 using VmLab.Introspection;
 using VmLab.Machines;
+using VmLab.Machines.Gdb;
 
 namespace VmLab.Running;
 
 /// <summary>The emulated PC, as the lab sees it.</summary>
 sealed class PcMachine(Machine machine) : IMachine
 {
+    GdbServer? _gdb;
+
     public ulong Now => machine.Now;
     public MachineStatus Status => machine.Status;
     public ulong Retired => machine.Retired;
@@ -35,7 +38,17 @@ sealed class PcMachine(Machine machine) : IMachine
     public KernelSymbols? ReadSymbols(KernelSymbols? before) =>
         KernelSymbols.TryRead(machine.Memory.Ram, machine.LinearMemory, before);
 
-    public void RunUntil(ulong time) => machine.RunUntil(time);
+    public void Serve(GdbServer gdb)
+    {
+        gdb.Attach(machine);
+        _gdb = gdb;
+    }
+
+    public void RunUntil(ulong time)
+    {
+        if (_gdb is null) machine.RunUntil(time);
+        else _gdb.RunUntil(time);
+    }
 
     public void PowerOff() => machine.PowerOff();
 
