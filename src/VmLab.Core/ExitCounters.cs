@@ -1,3 +1,5 @@
+using VmLab.Core;
+
 namespace VmLab;
 
 /// <summary>Why control came to the monitor.</summary>
@@ -21,8 +23,12 @@ public enum ExitReason
 }
 
 /// <summary>How often control came to the monitor, by reason. No part of the state hash.</summary>
-public sealed class ExitCounters
+public sealed class ExitCounters : ISnapshot<ExitCounters.State>
 {
+    /// <summary>The counts, in the order of the reasons.</summary>
+    [Schema("exits", version: 1)]
+    public readonly record struct State(Values<ulong> Counts);
+
     readonly ulong[] _counts = new ulong[Enum.GetValues<ExitReason>().Length];
 
     public ulong this[ExitReason reason] => _counts[(int)reason];
@@ -33,4 +39,8 @@ public sealed class ExitCounters
             .Where(pair => pair.Item2 > 0).OrderByDescending(pair => pair.Item2)];
 
     public void Add(ExitReason reason, ulong count = 1) => _counts[(int)reason] += count;
+
+    public State Save() => new(new Values<ulong>(_counts));
+
+    public void Restore(State state) => state.Counts.Span.CopyTo(_counts);
 }

@@ -22,10 +22,16 @@ public sealed class Machine : IDisposable
     /// Builds the machine and loads its guest; the next <see cref="RunUntil"/> executes its first instruction.
     /// </summary>
     /// <exception cref="LabException">The guest is damaged, or does not fit.</exception>
-    public Machine(MachineConfig config, FramePool pool)
+    public Machine(MachineConfig config, FramePool pool) : this(config, pool, RandomOf(config)) =>
+        Start(config.Guest.Load(_ram, new BootContext(config.Name, PcLayout.Hardware, RandomOf(config).Child("boot"))));
+
+    /// <summary>Builds the machine as it was at a moment of one of this configuration and pool.</summary>
+    public Machine(MachineConfig config, FramePool pool, MachineMoment moment) : this(config, pool, RandomOf(config)) =>
+        Restore(moment);
+
+    Machine(MachineConfig config, FramePool pool, Rng random)
     {
         Config = config;
-        var random = Rng.FromSeed(config.Seed).Child(config.Name);
         _ram = new GuestMemory(pool, config.Memory);
         Memory = new MemoryBus(_ram);
         Console = new SerialEndpoint(FeedSerial);
@@ -39,7 +45,6 @@ public sealed class Machine : IDisposable
             new VcpuBoard(Memory, _pc.Ports, _pc.Msrs, _pc.LocalApic, _clock, Exits), random.Child("rdrand"));
         Hooks = new MachineHooks(_cpu);
         _pc.LocalApic.NmiRaised = _cpu.RaiseNmi;
-        Start(config.Guest.Load(_ram, new BootContext(config.Name, PcLayout.Hardware, random.Child("boot"))));
     }
 
     public MachineConfig Config { get; }
@@ -104,11 +109,32 @@ public sealed class Machine : IDisposable
         return hash.Value;
     }
 
+    /// <summary>Takes a moment of the machine, between two instructions.</summary>
+    /// <remarks>Costs microseconds and the records of the chips; memory only for what the machine goes on to change.</remarks>
+    public MachineMoment Snapshot() => new(_ram.Snapshot(), new MachineState(
+        _clock.Now, Status, _cpu.Save(), Exits.Save(), Console.Save(), Channel.Save()), _pc.Save());
+
+    /// <summary>Makes the machine what it was at a moment of it, or of a machine of the same configuration.</summary>
+    public void Restore(MachineMoment moment)
+    {
+        _ram.Restore(moment.Memory);
+        MachineState state = moment.State;
+        _clock.Now = state.Now;
+        Status = state.Status;
+        _pc.Restore(moment.Devices);
+        _cpu.Restore(state.Cpu);
+        Exits.Restore(state.Exits);
+        Console.Restore(state.Console);
+        Channel.Restore(state.Channel);
+    }
+
     public void Dispose()
     {
         _cpu.Dispose();
         _ram.Dispose();
     }
+
+    static Rng RandomOf(MachineConfig config) => Rng.FromSeed(config.Seed).Child(config.Name);
 
     /// <summary>A halted machine jumps to the next deadline; with interrupts off and none coming it is stuck.</summary>
     void Idle(ulong time)

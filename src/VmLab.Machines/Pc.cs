@@ -21,9 +21,10 @@ sealed class Pc
     readonly AcpiPm _pm;
     readonly ResetRegister _reset;
     readonly PciHost _pci;
+    readonly ReplacedLines _replaced;
     readonly Keyboard8042 _keyboard;
     readonly List<ITimed> _timed = [];
-    readonly List<Action<StateHash>> _hashes = [];
+    readonly List<Kept> _kept = [];
 
     public Pc(MemoryBus memory, VirtualClock clock, PcOutlets outlets)
     {
@@ -33,6 +34,7 @@ sealed class Pc
 
         // The HPET takes the places of PIT and RTC while it replaces them.
         IrqLine timer = Line(PcLayout.PitInterrupt, PcLayout.PitPin), rtc = Line(PcLayout.RtcInterrupt);
+        _replaced = new ReplacedLines(timer, rtc);
         _hpet = new Hpet(clock, timer, rtc, [.. Enumerable.Range(Hpet.FirstRoute, Hpet.RouteCount).Select(Pin)]);
         _pit = new Pit8254(clock, Unless(() => _hpet.ReplacesLegacy, timer));
         _rtc = new CmosRtc(clock, Unless(() => _hpet.ReplacesLegacy, rtc), PcLayout.PowerOnDate);
@@ -79,7 +81,17 @@ sealed class Pc
 
     public void AddTo(StateHash hash)
     {
-        foreach (Action<StateHash> add in _hashes) add(hash);
+        foreach (Kept device in _kept) device.AddTo(hash);
+    }
+
+    /// <summary>The record of each chip, in their fixed order.</summary>
+    public IReadOnlyList<ValueType> Save() => [.. _kept.Select(device => device.Save())];
+
+    /// <summary>Restores every chip, then the levels of all lines, without an edge.</summary>
+    public void Restore(IReadOnlyList<ValueType> records)
+    {
+        for (int i = 0; i < _kept.Count; i++) _kept[i].Restore(records[i]);
+        foreach (Kept device in _kept) device.RestoreLines();
     }
 
     /// <summary>A line to both interrupt controllers.</summary>
@@ -148,12 +160,51 @@ sealed class Pc
         Keep(_pci);
         Keep(Console);
         Keep(Channel);
+        Keep(_replaced);
     }
 
     void Keep<TState>(ISnapshot<TState> device)
         where TState : struct
     {
-        _hashes.Add(hash => hash.AddRecord(device.Save()));
+        _kept.Add(new Kept<TState>(device));
         if (device is ITimed timed) _timed.Add(timed);
+    }
+
+    /// <summary>The lines that two chips take turns at: their levels follow from who drove them last.</summary>
+    sealed class ReplacedLines(IrqLine timer, IrqLine rtc) : ISnapshot<ReplacedLines.State>, IDrivesLines
+    {
+        [Schema("replaced-lines", version: 1)]
+        public readonly record struct State(bool IsTimerHigh, bool IsRtcHigh);
+
+        State _restored;
+
+        public State Save() => new(timer.IsHigh, rtc.IsHigh);
+
+        public void Restore(State state) => _restored = state;
+
+        // After the chips, of which each knows only its own share.
+        public void RestoreLines()
+        {
+            timer.SetSilently(_restored.IsTimerHigh);
+            rtc.SetSilently(_restored.IsRtcHigh);
+        }
+    }
+
+    /// <summary>A chip, whatever its record is.</summary>
+    abstract class Kept
+    {
+        public abstract void AddTo(StateHash hash);
+        public abstract ValueType Save();
+        public abstract void Restore(ValueType record);
+        public abstract void RestoreLines();
+    }
+
+    sealed class Kept<TState>(ISnapshot<TState> device) : Kept
+        where TState : struct
+    {
+        public override void AddTo(StateHash hash) => hash.AddRecord(device.Save());
+        public override ValueType Save() => device.Save();
+        public override void Restore(ValueType record) => device.Restore((TState)record);
+        public override void RestoreLines() => (device as IDrivesLines)?.RestoreLines();
     }
 }

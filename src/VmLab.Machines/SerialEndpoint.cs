@@ -1,8 +1,14 @@
+using VmLab.Core;
+
 namespace VmLab.Machines;
 
 /// <summary>The outer end of a serial cable: what the guest sent, and what it is to receive.</summary>
-public sealed class SerialEndpoint
+public sealed class SerialEndpoint : ISnapshot<SerialEndpoint.State>
 {
+    /// <summary>What is on its way.</summary>
+    [Schema("serial-cable", version: 1)]
+    public readonly record struct State(Values<byte> ToGuest);
+
     readonly Queue<byte> _toGuest = new();
     readonly Action _offered;
 
@@ -20,6 +26,14 @@ public sealed class SerialEndpoint
     {
         foreach (byte value in bytes) _toGuest.Enqueue(value);
         _offered();
+    }
+
+    public State Save() => new(new Values<byte>(_toGuest.ToArray()));
+
+    public void Restore(State state)
+    {
+        _toGuest.Clear();
+        foreach (byte value in state.ToGuest) _toGuest.Enqueue(value);
     }
 
     internal bool TryTake(out byte value) => _toGuest.TryDequeue(out value);

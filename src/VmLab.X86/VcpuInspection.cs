@@ -27,6 +27,21 @@ public sealed unsafe partial class Vcpu
 
     public void SetRegister(int number, ulong value) => _s->Gpr[number] = value;
 
+    /// <summary>The state in front of the engines' scratch.</summary>
+    Span<byte> Remembered => new(_s, (int)((byte*)&_s->Budget - (byte*)_s));
+
+    /// <summary>All that the processor remembers.</summary>
+    public VcpuState Save() => new(new Values<byte>(Remembered), Retired);
+
+    /// <summary>Sets the state; the memory is restored before.</summary>
+    public void Restore(VcpuState state)
+    {
+        state.Registers.Span.CopyTo(Remembered);
+        Retired = state.Retired;
+        _tlb.Flush();
+        UpdateMode();
+    }
+
     /// <summary>Adds the canonical processor state: nothing of engines, TLB or code.</summary>
     public void AddTo(StateHash hash)
     {

@@ -237,6 +237,15 @@ public sealed unsafe partial class Vcpu
 
     void IMemoryObserver.OnProtected(ulong page) => _tlb.Protect(page);
 
+    void IMemoryObserver.OnAllProtected() => _tlb.ProtectAll();
+
+    void IMemoryObserver.OnReplacing(ulong page)
+    {
+        _tlb.DropTable(page);
+        _tlb.DropPage(page);
+        _code.DropPage(page);
+    }
+
     void IMemoryObserver.OnMoved(ulong page)
     {
         _tlb.DropPage(page);

@@ -117,12 +117,83 @@ public sealed class GuestMemoryTests : IDisposable
             Throws.TypeOf<LabException>().With.Message.Contains("16 MiB"));
     }
 
+    [Test]
+    public void A_moment_keeps_what_was_and_is_given_back()
+    {
+        _memory.Write64(0x1000, 1);
+        using MemoryMoment moment = _memory.Snapshot();
+        ulong hash = _memory.Hash();
+
+        _memory.Write64(0x1000, 2);
+        _memory.Write64(0x5000, 3);
+        _memory.Restore(moment);
+
+        Assert.That((_memory.Read64(0x1000), _memory.Read64(0x5000), _memory.Hash()), Is.EqualTo((1UL, 0UL, hash)));
+    }
+
+    [Test]
+    public void Pages_written_since_a_moment_are_dirty()
+    {
+        _memory.Write64(0x1000, 1);
+        using MemoryMoment moment = _memory.Snapshot();
+        Assert.That(_memory.DirtyPages.Length, Is.Zero);
+
+        _memory.Write64(0x5000, 3);
+        _memory.Write64(0x5008, 4);
+        _memory.Write64(0x3000, 3);
+        Assert.That(_memory.DirtyPages.ToArray(), Is.EqualTo(new uint[] { 5, 3 }));
+
+        _memory.Restore(moment);
+        Assert.That(_memory.DirtyPages.Length, Is.Zero);
+    }
+
+    [Test]
+    public void A_restore_names_the_pages_that_differ()
+    {
+        var observer = new Observer();
+        _memory.Attach(observer);
+        _memory.Write64(0x1000, 1);
+        using MemoryMoment moment = _memory.Snapshot();
+        _memory.Write64(0x2000, 1);
+
+        _memory.Restore(moment);
+
+        Assert.That((observer.Replaced, observer.Moments), Is.EqualTo((new List<ulong> { 2 }, 2)));
+    }
+
+    [Test]
+    public void A_moment_takes_memory_for_what_changes()
+    {
+        for (ulong page = 0; page < 100; page++) _memory.Write64(page << GuestMemory.PageShift, 1);
+        uint before = _pool.FramesInUse;
+
+        using MemoryMoment moment = _memory.Snapshot();
+        Assert.That(_pool.FramesInUse, Is.EqualTo(before));
+
+        _memory.Write64(0, 2);
+        Assert.That(_pool.FramesInUse, Is.EqualTo(before + 1));
+    }
+
+    [Test]
+    public void A_moment_of_another_size_is_refused()
+    {
+        using var other = new GuestMemory(_pool, 4.MiB);
+        using MemoryMoment moment = other.Snapshot();
+
+        Assert.That(() => _memory.Restore(moment), Throws.ArgumentException);
+    }
+
     sealed class Observer : IMemoryObserver
     {
         public List<ulong> Protected { get; } = [];
         public List<ulong> Moved { get; } = [];
         public List<(ulong Page, int Offset, int Length)> Written { get; } = [];
 
+        public List<ulong> Replaced { get; } = [];
+        public int Moments { get; private set; }
+
+        public void OnAllProtected() => Moments++;
+        public void OnReplacing(ulong page) => Replaced.Add(page);
         public void OnProtected(ulong page) => Protected.Add(page);
         public void OnMoved(ulong page) => Moved.Add(page);
         public void OnWriting(ulong page, int offset, int length, PageFlags flags) => Written.Add((page, offset, length));

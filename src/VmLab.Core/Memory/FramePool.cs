@@ -64,21 +64,26 @@ public sealed unsafe class FramePool : IDisposable
         }
     }
 
-    public void AddReference(uint frame)
+    /// <summary>Adds a reference to each of these frames.</summary>
+    public void AddReferences(ReadOnlySpan<uint> frames)
     {
-        if (frame == 0) return;
-        lock (_lock) References(frame)++;
+        lock (_lock)
+            foreach (uint frame in frames)
+                if (frame != 0) References(frame)++;
     }
 
-    public void Release(uint frame)
+    public void Release(uint frame) => Release([frame]);
+
+    /// <summary>Takes a reference from each of these frames; those without any are free again.</summary>
+    public void Release(ReadOnlySpan<uint> frames)
     {
-        if (frame == 0) return;
         lock (_lock)
-        {
-            if (--References(frame) != 0) return;
-            _free.Push(frame);
-            FramesInUse--;
-        }
+            foreach (uint frame in frames)
+            {
+                if (frame == 0 || --References(frame) != 0) continue;
+                _free.Push(frame);
+                FramesInUse--;
+            }
     }
 
     public bool IsShared(uint frame)

@@ -18,16 +18,16 @@ public sealed unsafe class GuestMemory : IDisposable
     /// <summary>Where RAM makes room for devices, and where it goes on.</summary>
     public const ulong LowTop = 0xC000_0000, HighBase = 0x1_0000_0000;
 
-    const int LeafShift = 9, PagesPerLeaf = 1 << LeafShift;
-
     static readonly ulong s_zeroPageHash = XxHash3.HashToUInt64(new byte[PageSize]);
 
     readonly FramePool _pool;
-    readonly uint[][] _leaves;
+    readonly MemoryLeaf[] _leaves;
     readonly PageFlags[] _flags;
+    readonly List<uint> _dirty = [];
     readonly List<IMemoryObserver> _observers = [];
     readonly ulong _lowPages;
 
+    /// <summary>RAM full of zeros.</summary>
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="size"/> is not 1 MiB to 64 GiB.</exception>
     public GuestMemory(FramePool pool, ByteSize size)
     {
@@ -39,8 +39,8 @@ public sealed unsafe class GuestMemory : IDisposable
         TopPage = top >> PageShift;
         _flags = new PageFlags[TopPage];
         Array.Fill(_flags, PageFlags.Clean | PageFlags.Shared);
-        _leaves = new uint[(TopPage + PagesPerLeaf - 1) >> LeafShift][];
-        for (int leaf = 0; leaf < _leaves.Length; leaf++) _leaves[leaf] = new uint[PagesPerLeaf];
+        _leaves = new MemoryLeaf[(TopPage + MemoryLeaf.Pages - 1) >> MemoryLeaf.Shift];
+        for (int i = 0; i < _leaves.Length; i++) _leaves[i] = MemoryLeaf.OfZeros();
     }
 
     public ByteSize Size { get; }
@@ -60,6 +60,9 @@ public sealed unsafe class GuestMemory : IDisposable
         }
     }
 
+    /// <summary>The pages written since the last moment was taken or restored, in the order of their first stores.</summary>
+    public ReadOnlySpan<uint> DirtyPages => CollectionsMarshal.AsSpan(_dirty);
+
     public void Attach(IMemoryObserver observer) => _observers.Add(observer);
 
     public bool IsRam(ulong page) => page < _lowPages || page >= HighBase >> PageShift && page < TopPage;
@@ -68,7 +71,7 @@ public sealed unsafe class GuestMemory : IDisposable
     public PageFlags FlagsOf(ulong page) => _flags[page];
 
     /// <summary>The number, in the pool, of the frame that a page of RAM lies in.</summary>
-    public uint FrameOf(ulong page) => _leaves[page >> LeafShift][page & (PagesPerLeaf - 1)];
+    public uint FrameOf(ulong page) => _leaves[page >> MemoryLeaf.Shift].Frames[page & (MemoryLeaf.Pages - 1)];
 
     /// <summary>Notes that a TLB holds a pointer to the page of RAM, and returns the pointer.</summary>
     /// <remarks>
@@ -172,12 +175,52 @@ public sealed unsafe class GuestMemory : IDisposable
         return hash.Value;
     }
 
+    /// <summary>Takes a moment: all pages are clean again, and shared with it.</summary>
+    /// <remarks>Costs a step for each 2 MiB of RAM and each dirty page.</remarks>
+    public MemoryMoment Snapshot()
+    {
+        foreach (uint page in _dirty) _flags[page] |= PageFlags.Clean | PageFlags.Shared;
+        _dirty.Clear();
+        foreach (IMemoryObserver observer in _observers) observer.OnAllProtected();
+        return new MemoryMoment(_pool, Size, [.. _leaves.Select(leaf => leaf.Share())]);
+    }
+
+    /// <summary>Makes RAM what it was at a moment of a memory of this size and pool.</summary>
+    /// <remarks>Costs a step for each 2 MiB of RAM and each page that differs, and what observers made of those.</remarks>
+    public void Restore(MemoryMoment moment)
+    {
+        ReadOnlySpan<MemoryLeaf> leaves = moment.Leaves;
+        if (moment.Size != Size) throw new ArgumentException($"The moment is of {moment.Size} of RAM, this is {Size}.", nameof(moment));
+        foreach (uint page in _dirty) _flags[page] |= PageFlags.Clean | PageFlags.Shared;
+        _dirty.Clear();
+        foreach (IMemoryObserver observer in _observers) observer.OnAllProtected();
+        for (int i = 0; i < _leaves.Length; i++)
+        {
+            if (_leaves[i] == leaves[i]) continue;
+            Replace((ulong)i << MemoryLeaf.Shift, _leaves[i].Frames, leaves[i].Frames);
+            MemoryLeaf before = _leaves[i];
+            _leaves[i] = leaves[i].Share();
+            before.Release(_pool);
+        }
+    }
+
     public void Dispose()
     {
-        foreach (uint[] leaf in _leaves)
+        for (int i = 0; i < _leaves.Length; i++)
         {
-            foreach (uint frame in leaf) _pool.Release(frame);
-            Array.Clear(leaf);
+            _leaves[i].Release(_pool);
+            _leaves[i] = MemoryLeaf.OfZeros();
+        }
+    }
+
+    void Replace(ulong firstPage, ReadOnlySpan<uint> before, ReadOnlySpan<uint> after)
+    {
+        for (int i = before.CommonPrefixLength(after); i < before.Length; i++)
+        {
+            if (before[i] == after[i]) continue;
+            ulong page = firstPage + (ulong)i;
+            foreach (IMemoryObserver observer in _observers) observer.OnReplacing(page);
+            _flags[page] = _flags[page] & PageFlags.Watched | PageFlags.Clean | PageFlags.Shared;
         }
     }
 
@@ -187,12 +230,16 @@ public sealed unsafe class GuestMemory : IDisposable
             foreach (IMemoryObserver observer in CollectionsMarshal.AsSpan(_observers))
                 observer.OnWriting(page, offset, length, flags);
         if ((flags & PageFlags.Shared) != 0) Unshare(page);
+        if ((flags & PageFlags.Clean) == 0) return;
         _flags[page] &= ~PageFlags.Clean;
+        _dirty.Add((uint)page);
     }
 
     void Unshare(ulong page)
     {
-        ref uint slot = ref _leaves[page >> LeafShift][page & (PagesPerLeaf - 1)];
+        ref MemoryLeaf leaf = ref _leaves[page >> MemoryLeaf.Shift];
+        if (leaf.IsShared) leaf = leaf.Part(_pool);
+        ref uint slot = ref leaf.Frames[page & (MemoryLeaf.Pages - 1)];
         uint old = slot;
         if (_pool.IsShared(old))
         {

@@ -129,6 +129,22 @@ sealed unsafe class Tlb : IDisposable
     /// <summary>Takes back every right to store to a page.</summary>
     public void Protect(ulong page) => ForEntriesOf(page, (entry, index) => entry->Write = Invalid(index));
 
+    /// <summary>Takes back every right to store.</summary>
+    public void ProtectAll()
+    {
+        foreach (TlbEntry* bank in _banks)
+            for (int i = 0; bank != null && i < Entries; i++) bank[i].Write = Invalid(i);
+    }
+
+    /// <summary>Drops every entry that was walked through a page: it is about to become another.</summary>
+    public void DropTable(ulong page)
+    {
+        TableUse* use = _tables + page;
+        if (use->Shift == Unused) return;
+        DropAll(use);
+        *use = default;
+    }
+
     /// <summary>Drops every entry that points into a page.</summary>
     public void DropPage(ulong page)
     {
