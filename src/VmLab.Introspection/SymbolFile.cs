@@ -115,8 +115,9 @@ public static class SymbolFile
             const uint ReadWriteExecute = 7;
             writer.Write(Load);
             writer.Write(ReadWriteExecute);
-            foreach (ulong word in new ulong[] { (ulong)headers, section.Start - slide, section.Start - slide, 0, section.End - section.Start + 1, 1 })
-                writer.Write(word);
+            const ulong PhysicalAddress = 0, SizeInFile = 0, Alignment = 1;   // nothing is to be loaded
+            ulong[] range = [(ulong)headers, section.Start - slide, PhysicalAddress, SizeInFile, section.End - section.Start + 1, Alignment];
+            foreach (ulong word in range) writer.Write(word);
         }
         writer.Write(symbols);
         writer.Write(names);

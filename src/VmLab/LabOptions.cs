@@ -67,7 +67,8 @@ public sealed record GdbOption(string? Machine, int Port)
     public static GdbOption Parse(string text)
     {
         int colon = text.LastIndexOf(':');
-        return int.TryParse(text[(colon + 1)..], NumberStyles.None, CultureInfo.InvariantCulture, out int port) && port <= ushort.MaxValue && colon != 0
+        bool isPort = int.TryParse(text[(colon + 1)..], NumberStyles.None, CultureInfo.InvariantCulture, out int port) && port <= ushort.MaxValue;
+        return isPort && colon != 0
             ? new GdbOption(colon < 0 ? null : text[..colon], port)
             : throw new LabException($"--gdb {text}: give a port from 0 to 65535, or a machine and a port, as in alice:1234.");
     }

@@ -291,6 +291,7 @@ public sealed class Vm
     void NoteStop()
     {
         _lastStatus = Status;
+        _gdb?.End();
         if (Status == MachineStatus.PoweredOff) _channel?.LosePower();
         Lab.Add(this, Powered.Now, Status switch
         {

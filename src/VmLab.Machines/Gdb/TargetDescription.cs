@@ -94,7 +94,8 @@ public static class TargetDescription
             foreach (GdbRegister register in feature)
             {
                 string group = register.Group is { } name ? $" group=\"{name}\"" : "";
-                xml.Append(CultureInfo.InvariantCulture, $"<reg name=\"{register.Name}\" bitsize=\"{register.Bits}\" type=\"{register.Type}\"{group}/>");
+                xml.Append(
+                    CultureInfo.InvariantCulture, $"<reg name=\"{register.Name}\" bitsize=\"{register.Bits}\" type=\"{register.Type}\"{group}/>");
             }
             xml.Append("</feature>");
         }

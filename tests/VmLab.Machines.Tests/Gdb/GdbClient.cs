@@ -17,13 +17,15 @@ sealed class GdbClient : IDisposable
         Ask("QStartNoAckMode");
     }
 
+    public static string Framed(string packet) => $"${packet}#{(byte)packet.Sum(character => character):x2}";
+
     public string Ask(string packet)
     {
         Send(packet);
         return Read();
     }
 
-    public void Send(string packet) => _stream.Write(Encoding.Latin1.GetBytes(Wire.Framed(packet)));
+    public void Send(string packet) => _stream.Write(Encoding.Latin1.GetBytes(Framed(packet)));
 
     public void Interrupt() => _stream.WriteByte(3);
 

@@ -150,7 +150,7 @@ public sealed class GdbSessionTests
         Gen<string> argument = Gen.Char["0123456789abcdefABCDEF,:;=#$}*+-\u0003\u0000\u00ff"].Array[0, 40].Select(text => new string(text));
         Gen.Select(command, argument).Array[1, 20].Sample(packets =>
         {
-            using var wire = new Wire(Encoding.Latin1.GetBytes(string.Concat(packets.Select(packet => Wire.Framed(packet.Item1 + packet.Item2)))));
+            using var wire = new Wire(Encoding.Latin1.GetBytes(string.Concat(packets.Select(packet => GdbClient.Framed(packet.Item1 + packet.Item2)))));
             var session = new GdbSession(new PacketStream(wire), _target);
             for (Resume resume = default; resume != Resume.Detach;) resume = session.Serve(new Stop(StopCause.Step));
         }, iter: 5_000, threads: 1);

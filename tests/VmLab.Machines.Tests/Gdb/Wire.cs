@@ -17,9 +17,7 @@ sealed class Wire(params byte[] received) : Stream
 
     /// <summary>A connection on which packets have come, each with its checksum.</summary>
     public static Wire With(params string[] packets) =>
-        new(Encoding.Latin1.GetBytes(string.Concat(packets.Select(Framed))));
-
-    public static string Framed(string packet) => $"${packet}#{(byte)packet.Sum(character => character):x2}";
+        new(Encoding.Latin1.GetBytes(string.Concat(packets.Select(GdbClient.Framed))));
 
     public override int Read(byte[] buffer, int offset, int count) => _received.Read(buffer, offset, count);
     public override void Write(byte[] buffer, int offset, int count) => _sent.Write(buffer, offset, count);
