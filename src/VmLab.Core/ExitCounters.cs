@@ -20,6 +20,9 @@ public enum ExitReason
     TlbRefill,
     CodeWrite,
     PageTableWrite,
+
+    /// <summary>A hardware task switch, which the processor refuses.</summary>
+    TaskSwitch,
 }
 
 /// <summary>How often control came to the monitor, by reason. No part of the state hash.</summary>

@@ -15,6 +15,14 @@ public abstract class LabFixture
         return lab;
     }
 
+    /// <summary>Grows a lab from a moment; it lives as long as the test.</summary>
+    protected async Task<Lab> Fork(Moment moment, LabOptions? options = null)
+    {
+        Lab lab = await Lab.StartAsync(moment, options);
+        _labs.Add(lab);
+        return lab;
+    }
+
     [TearDown]
     public async Task CloseLabs()
     {

@@ -141,7 +141,7 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
 
             if (s->Leave != Leave.Link) s->Left = null;
             s->Leave = Leave.Next;
-            bool isAlone = (s->InterruptShadow | s->SystemFlags & (Rflags.Trap | Rflags.Resume)) != 0 && MustRunAlone();
+            bool isAlone = ((uint)s->InterruptShadow | s->HasCodeLimit | s->SystemFlags & (Rflags.Trap | Rflags.Resume)) != 0 && MustRunAlone();
             Block* block = isAlone ? null : FindBlock(0);
             if (!isAlone && block == null)
             {
@@ -202,7 +202,7 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
         ulong rip = s->Rip;
         s->Leave = Leave.Next;
         Block* block = FindBlock(CodeKey.Single);
-        if (block == null) return;   // the fetch faulted, and Leave says so
+        if (block == null || s->HasCodeLimit != 0 && !IsInCode(block->Length - 1)) return;   // the fetch faulted, and Leave says so
         s->Held = s->Budget - 1;
         s->Budget = 0;
         s->IsSingle = 1;
@@ -226,7 +226,7 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
         if (traps) s->TrapPending |= Dr6.SingleStep;
     }
 
-    /// <summary>Whether RFLAGS or a shadow has the next instruction looked at by itself.</summary>
+    /// <summary>Whether RFLAGS, a shadow or the limit of CS has the next instruction looked at by itself.</summary>
     bool MustRunAlone()
     {
         if ((_s->SystemFlags & Rflags.Resume) != 0)   // it ends with the instruction that begins now
@@ -235,7 +235,7 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
             _resumedAt = Now;
         }
         if (_s->InterruptShadow == Shadow.Stack) _shadowedAt = Now;
-        return _s->InterruptShadow != 0 || (_s->SystemFlags & Rflags.Trap) != 0;
+        return _s->InterruptShadow != 0 || _s->HasCodeLimit != 0 || (_s->SystemFlags & Rflags.Trap) != 0;
     }
 
     /// <summary>Machine time at an instruction boundary of a run, in nanoseconds.</summary>

@@ -41,7 +41,7 @@ public sealed unsafe partial class Vcpu
     /// <summary>Selects the TLB bank of the present kind of access.</summary>
     internal void SelectBank()
     {
-        int kind = _s->Cpl == 3 ? Tlb.User
+        int kind = _s->Cpl == 3 ? (ChecksAlignment ? Tlb.UserAligned : Tlb.User)
             : (_s->Cr4 & Cr4.Smap) != 0 && (_s->SystemFlags & Rflags.AlignmentCheck) != 0 ? Tlb.SupervisorOpen
             : Tlb.Supervisor;
         _s->Tlb = _tlb.Select(kind);

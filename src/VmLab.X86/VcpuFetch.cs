@@ -14,12 +14,20 @@ public sealed unsafe partial class Vcpu
     readonly record struct Crossing(nint Block, UInt128 Bytes);
 
     /// <summary>Linear address of the instruction, or of the block, that RIP names.</summary>
-    ulong CodeLinear => Behind(_s->Rip + _s->SegmentBases[Segment.Cs], 0);
+    ulong CodeLinear
+    {
+        get
+        {
+            ulong linear = _s->Rip + _s->SegmentBases[Segment.Cs];
+            return (_s->ModeKey & CodeKey.Long) != 0 ? linear : (uint)linear;
+        }
+    }
 
     /// <param name="extraMode">0, or <see cref="CodeKey.Single"/>.</param>
     /// <returns><see langword="null"/> when the fetch faulted; the state names the fault.</returns>
     Block* FindBlock(ulong extraMode)
     {
+        if (_s->HasCodeLimit != 0 && !IsInCode(0)) return null;
         ulong linear = CodeLinear;
         TlbEntry* entry = _s->Tlb + ((linear >> 12) & Tlb.IndexMask);
         if ((entry->Execute ^ linear) >= 4096)
@@ -56,6 +64,10 @@ public sealed unsafe partial class Vcpu
         return Translate(linear, new Access(false, true, _s->Cpl == 3, false), out physical);
     }
 
+    /// <summary>Whether a byte so far behind RIP lies in the code segment; #GP(0) is set if not.</summary>
+    bool IsInCode(int offset) =>
+        _s->Rip + (ulong)offset <= _s->SegmentLimits[Segment.Cs] || FailWith(CpuException.GeneralProtection(0));
+
     Block* Decode(ulong linear, ulong key)
     {
         if (!TryFetch(linear, out ulong physical)) return null;
@@ -88,6 +100,7 @@ public sealed unsafe partial class Vcpu
     Block* DecodeCrossing(ulong linear, ulong physical, ulong key)
     {
         int inFirst = GuestMemory.PageSize - (int)(physical & 0xFFF);
+        if (_s->HasCodeLimit != 0 && !IsInCode(inFirst)) return null;
         if (!TryFetch(Behind(linear, inFirst), out ulong second)) return null;
         Span<byte> bytes = stackalloc byte[16];
         bytes.Clear();

@@ -8,7 +8,9 @@ public sealed unsafe partial class Vcpu
     /// <inheritdoc cref="Exec.Readable"/>
     internal byte* ReadSlow(Op* op, ulong linear, int bytes)
     {
-        if (!IsCanonicalRange(op, linear, bytes)) return null;
+        if (!TryAddress(op, ref linear, bytes, isWrite: false)) return null;
+        TlbEntry* entry = _s->Tlb + ((linear >> 12) & Tlb.IndexMask);
+        if ((entry->Read ^ linear) <= (ulong)(4096 - bytes)) return (byte*)(linear + (ulong)entry->Delta);   // a claim, settled
         int inFirst = BytesInPage(linear, bytes);
         if (!Translate(linear, DataAccess(isWrite: false), out ulong first)) return null;
         if (inFirst == bytes)
@@ -36,7 +38,9 @@ public sealed unsafe partial class Vcpu
     /// <param name="isRead">The instruction reads the bytes before it writes them: a device is asked for them.</param>
     internal byte* WriteSlow(Op* op, ulong linear, int bytes, bool isRead)
     {
-        if (!IsCanonicalRange(op, linear, bytes)) return null;
+        if (!TryAddress(op, ref linear, bytes, isWrite: true)) return null;
+        TlbEntry* entry = _s->Tlb + ((linear >> 12) & Tlb.IndexMask);
+        if ((entry->Write ^ linear) <= (ulong)(4096 - bytes)) return (byte*)(linear + (ulong)entry->Delta);   // a claim, settled
         int inFirst = BytesInPage(linear, bytes);
         if (!Translate(linear, DataAccess(isWrite: true), out ulong first)) return null;
         ulong second = 0;
@@ -72,13 +76,49 @@ public sealed unsafe partial class Vcpu
         if (_s->PendingFirstLength < bytes.Length) WritePhysical(_s->PendingSecond, bytes[_s->PendingFirstLength..]);
     }
 
-    /// <summary>Whether the bytes can be written now; a fault is set if not. Nothing is written.</summary>
-    internal bool ProbeWrite(Op* op, ulong linear, int bytes)
+    /// <summary>Whether an instruction can write the bytes now; a fault is set if not. Nothing is written.</summary>
+    internal bool ProbeWrite(Op* op, ulong linear, int bytes) =>
+        TryAddress(op, ref linear, bytes, isWrite: true) && MayWrite(linear, bytes);
+
+    /// <summary>Whether bytes at a linear address can be written now; a fault is set if not.</summary>
+    bool MayWrite(ulong linear, int bytes)
     {
-        if (!IsCanonicalRange(op, linear, bytes)) return false;
+        TlbEntry* entry = _s->Tlb + ((linear >> 12) & Tlb.IndexMask);
+        if ((entry->Write ^ linear) <= (ulong)(4096 - bytes)) return true;
         int inFirst = BytesInPage(linear, bytes);
         return Translate(linear, DataAccess(isWrite: true), out _)
             && (inFirst == bytes || Translate(Behind(linear, inFirst), DataAccess(isWrite: true), out _));
+    }
+
+    /// <summary>Writes up to eight bytes that <see cref="MayWrite"/> allowed.</summary>
+    /// <param name="op">What writes, or <see langword="null"/> for a delivery between instructions.</param>
+    void WriteAllowed(Op* op, ulong linear, int bytes, ulong value)
+    {
+        Span<byte> buffer = stackalloc byte[8];
+        BitConverter.TryWriteBytes(buffer, value);
+        TlbEntry* entry = _s->Tlb + ((linear >> 12) & Tlb.IndexMask);
+        if ((entry->Write ^ linear) <= (ulong)(4096 - bytes))
+        {
+            buffer[..bytes].CopyTo(new Span<byte>((byte*)(linear + (ulong)entry->Delta), bytes));
+            return;
+        }
+        int inFirst = BytesInPage(linear, bytes);
+        Translate(linear, DataAccess(isWrite: true), out ulong first);
+        ulong second = 0;
+        if (inFirst < bytes) Translate(Behind(linear, inFirst), DataAccess(isWrite: true), out second);
+        NoteDelivery(linear, bytes, first, inFirst, second);
+        WriteDelivered(op, first, buffer[..inFirst]);
+        if (inFirst < bytes) WriteDelivered(op, second, buffer[inFirst..bytes]);
+    }
+
+    void WriteDelivered(Op* op, ulong physical, ReadOnlySpan<byte> bytes)
+    {
+        if (!_ram.IsRam(physical >> 12))
+        {
+            if (op != null) Publish(op);
+            else PublishBetween(countsTaken: 1);   // the delivery's own
+        }
+        WritePhysical(physical, bytes);
     }
 
     /// <summary>
@@ -148,7 +188,8 @@ public sealed unsafe partial class Vcpu
         Count(ExitReason.TlbRefill);
         bool isUser = _s->Cpl == 3;
         bool isOpen = (_s->Cr4 & Cr4.Smap) == 0 || (_s->SystemFlags & Rflags.AlignmentCheck) != 0;
-        bool read = isUser ? found.IsUser : !found.IsUser || isOpen;
+        bool mayRead = isUser ? found.IsUser : !found.IsUser || isOpen;
+        bool read = mayRead && !ChecksAlignment;   // checked code takes the slow path to all data
         bool write = read && found.IsDirty && (found.IsWritable || !isUser && (_s->Cr0 & Cr0.WriteProtect) == 0);
         bool execute = found.IsExecutable && (isUser ? found.IsUser : !found.IsUser || (_s->Cr4 & Cr4.Smep) == 0);
         if (_ranges.Length > 0) Deny(linear, found.Physical, ref read, ref write);
@@ -218,16 +259,44 @@ public sealed unsafe partial class Vcpu
     Access DataAccess(bool isWrite) =>
         new(isWrite, false, _s->Cpl == 3, (_s->SystemFlags & Rflags.AlignmentCheck) != 0);
 
-    bool IsCanonicalRange(Op* op, ulong linear, int bytes)
+    /// <summary>Settles a claim on a segment, or checks for the canonical form, and then the alignment; a fault is set if need be.</summary>
+    bool TryAddress(Op* op, ref ulong linear, int bytes, bool isWrite)
     {
-        if (IsCanonical(linear) && IsCanonical(linear + (ulong)bytes - 1)) return true;
-        SetFault(op->IsStack ? CpuException.Stack(0) : CpuException.GeneralProtection(0));
-        return false;
+        if ((_s->ModeKey & CodeKey.Long) == 0 && Segmentation.IsClaim(linear))
+        {
+            int segment = Segmentation.SegmentOf(linear);
+            linear = (uint)linear;
+            var offset = (uint)(linear - _s->SegmentBases[segment]);
+            if (!Segmentation.Allows(_s->SegmentRights[segment], _s->SegmentLimits[segment], offset, bytes, isWrite))
+                return FailWith(segment == Segment.Ss ? CpuException.Stack(0) : CpuException.GeneralProtection(0));
+        }
+        else if (!IsCanonical(linear) || !IsCanonical(linear + (ulong)bytes - 1))
+            return FailWith(op->IsStack ? CpuException.Stack(0) : CpuException.GeneralProtection(0));
+        return !ChecksAlignment || (linear & AlignmentMask(op, bytes)) == 0 || FailWith(CpuException.Alignment);
     }
 
-    /// <summary>The linear address so far behind another: it wraps at 4 GiB outside of 64-bit mode.</summary>
-    ulong Behind(ulong linear, int bytes) =>
-        (_s->ModeKey & CodeKey.Long) != 0 ? linear + (ulong)bytes : (uint)linear + (uint)bytes;
+    /// <summary>User code asked for alignment checks. Source: Intel SDM vol. 3A §2.5, §6.15 (vector 17).</summary>
+    bool ChecksAlignment =>
+        _s->Cpl == 3 && (_s->Cr0 & Cr0.AlignmentMask) != 0 && (_s->SystemFlags & Rflags.AlignmentCheck) != 0;
+
+    /// <summary>
+    /// The low bits of an aligned operand's address, which are 0. Operands of 16 bytes that need no alignment of their own are held to 8,
+    /// as the manual allows. Source: Intel SDM vol. 3A table 6-7.
+    /// </summary>
+    static ulong AlignmentMask(Op* op, int bytes) => op->Alignment != 0 ? op->Alignment - 1UL : bytes switch
+    {
+        1 or 512 => 0,
+        2 or 14 or 94 => 1,         // FSTENV and FSAVE with 16-bit operands
+        4 or 6 or 28 or 108 => 3,   // far pointers and tables; FSTENV and FSAVE
+        _ => 7,
+    };
+
+    /// <summary>The linear address of what lies so far behind, in the next page: it wraps at 4 GiB outside of 64-bit mode.</summary>
+    ulong Behind(ulong linear, int bytes)
+    {
+        ulong next = linear + (ulong)bytes;
+        return next == 1UL << 32 && (_s->ModeKey & CodeKey.Long) == 0 ? 0 : next;
+    }
 
     Span<byte> Scratch(int bytes) => new(_s->Scratch, bytes);
 

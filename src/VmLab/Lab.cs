@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Globalization;
 using System.Text;
 using VmLab.Core;
@@ -25,7 +26,6 @@ public sealed class Lab : IAsyncDisposable
 
     readonly LabOptions _options;
     readonly Pump _pump;
-    readonly FramePool _pool;
     readonly Crew _crew;
     readonly Watchdog? _watchdog;
     readonly HashLog? _hashes;
@@ -34,18 +34,23 @@ public sealed class Lab : IAsyncDisposable
     readonly List<TimelineEvent> _timeline = [];
     readonly List<(ulong Time, int Machine, TimelineEvent What)> _happened = [];
     Rng _shuffle;
+    ImmutableArray<IBootable> _guests = [];
+    ulong _rewound;
+    bool _sharesPool;
     string? _lastReport;
     bool _isSettling;
     bool _isClosed;
 
-    Lab(Fleet fleet, LabOptions options, Pump pump)
+    Lab(Fleet fleet, LabOptions options, Pump pump, Moment? root)
     {
         Fleet = fleet;
-        Seed = options.Seed ?? fleet.RootSeed;
+        Seed = options.Seed ?? root?.Seed ?? fleet.RootSeed;
+        Nanoseconds = root?.Nanoseconds ?? 0;
+        Pool = root?.Pool ?? new FramePool(HostMemory.Free());
+        _sharesPool = root is not null;
         _options = options;
         _pump = pump;
         _shuffle = Rng.FromSeed(options.ShuffleSeed ?? 0);
-        _pool = new FramePool(fleet.Machines.Aggregate(64.MiB, (sum, machine) => sum + machine.MemorySize));
         if (options.Hashes is { Length: > 0 } path) _hashes = new HashLog(path, appends: pump.Labs.Count > 0);
         int threads = Require.InRange(options.Threads, 0, 256);
         _crew = new Crew(Math.Clamp(threads > 0 ? threads : Environment.ProcessorCount, 1, Math.Max(1, fleet.Machines.Length)));
@@ -61,7 +66,7 @@ public sealed class Lab : IAsyncDisposable
     public TimeSpan Now => Time(Nanoseconds);
 
     /// <summary>Guest time that has gone by, which never goes back.</summary>
-    public TimeSpan Elapsed => Now;
+    public TimeSpan Elapsed => Time(Nanoseconds + _rewound);
 
     public IReadOnlyList<Vm> Machines => _machines;
 
@@ -72,6 +77,8 @@ public sealed class Lab : IAsyncDisposable
     public bool IsKilledByGdb => _machines.Exists(machine => machine.IsKilledByGdb);
 
     internal ulong Nanoseconds { get; private set; }
+
+    internal FramePool Pool { get; }
 
     internal bool IsAwaited => _waits.Count > 0;
 
@@ -114,16 +121,22 @@ public sealed class Lab : IAsyncDisposable
     /// <exception cref="LabException">The fleet has no machine, will not fit, or a guest is damaged; or the calling
     /// code has no pump.</exception>
     public static Task<Lab> StartAsync(Fleet fleet, LabOptions? options = null) =>
-        StartAsync(fleet, options, PcMachine.PowerOn);
+        StartAsync(fleet, options, PcMachine.Build);
 
-    internal static async Task<Lab> StartAsync(Fleet fleet, LabOptions? options, Func<MachineConfig, FramePool, IMachine> build)
+    /// <summary>Grows a lab from a moment, which nothing of it can change, and returns the lab, which the caller closes.</summary>
+    /// <remarks>Costs milliseconds, whatever the machines' memory.</remarks>
+    public static Task<Lab> StartAsync(Moment moment, LabOptions? options = null) =>
+        StartAsync(moment.Fleet, options, PcMachine.Build, moment);
+
+    internal static async Task<Lab> StartAsync(Fleet fleet, LabOptions? options, MachineBuilder build, Moment? root = null)
     {
         Pump pump = Pump.Current ?? throw new LabException(
             "A lab needs a pump to run on: use Lab.RunAsync, or [LabTest], or `vmlab repl`, or put your code in Pump.Run.");
-        var lab = new Lab(fleet, options ?? pump.Options, pump);
+        var lab = new Lab(fleet, options ?? pump.Options, pump, root);
         try
         {
-            await lab.PowerOn(build);
+            if (root is null) await lab.PowerOn(build);
+            else lab.Grow(root, build);
         }
         catch
         {
@@ -166,6 +179,39 @@ public sealed class Lab : IAsyncDisposable
     public Task Until(Func<bool> condition, TimeSpan? within = null, CancellationToken cancellation = default) => Await(
         WaitFor<bool>("The condition did not come to hold", within, null, needsKernel: false, (out bool holds) => holds = condition()),
         cancellation);
+
+    /// <summary>Takes a moment of the whole lab.</summary>
+    /// <remarks>Costs a step for each 2 MiB of RAM and each page written since the last moment.</remarks>
+    public Task<Moment> Snapshot(string name)
+    {
+        RequireOpen();
+        ArgumentException.ThrowIfNullOrWhiteSpace(name);
+        _sharesPool = true;
+        Add(null, $"snapshot \"{name}\"");
+        return Task.FromResult(new Moment(name, this, Pool, _guests, [.. _machines.Select(machine => machine.Snapshot())]));
+    }
+
+    /// <summary>Makes the lab what it was at a moment, to the last bit; what the script awaits of it ends.</summary>
+    /// <remarks>
+    /// Guest time goes back with it, <see cref="Elapsed"/> does not. What was awaited throws
+    /// <see cref="MomentRestoredException"/>; a command goes on, see <see cref="Vm.Resume"/>.
+    /// </remarks>
+    /// <exception cref="LabException">The moment is of another lab.</exception>
+    public Task Restore(Moment moment)
+    {
+        RequireOpen();
+        if (moment.Pool != Pool)
+            throw new LabException($"The {moment} is of another lab than this: grow a lab from it by Lab.StartAsync(moment).");
+        EndWaits(wait => wait.Fail(new MomentRestoredException($"Lab \"{Fleet.Name}\" was restored to \"{moment.Name}\" while this was awaited.")));
+        _rewound += Nanoseconds - moment.Nanoseconds;   // modulo 2^64: a moment may lie ahead
+        Nanoseconds = moment.Nanoseconds;
+        for (int i = 0; i < _machines.Count; i++) _machines[i].Restore(moment.Machines[i]);
+        Add(null, $"restored \"{moment.Name}\"");
+        return Task.CompletedTask;
+    }
+
+    /// <summary>Grows a new lab from a moment, or from this lab as it is; the caller closes it.</summary>
+    public async Task<Lab> Fork(Moment? moment = null) => await StartAsync(moment ?? await Snapshot("fork"), _options);
 
     /// <summary>Writes a remark into the timeline.</summary>
     public void Note(string remark) => Add(null, remark);
@@ -259,7 +305,7 @@ public sealed class Lab : IAsyncDisposable
         _crew.Dispose();
         foreach (Vm machine in _machines) machine.Close();
         _hashes?.Dispose();
-        _pool.Dispose();
+        if (!_sharesPool) Pool.Dispose();   // else it lives as long as the moments and labs that have frames there
         _options.Observer?.Closed(this);
     }
 
@@ -291,7 +337,16 @@ public sealed class Lab : IAsyncDisposable
         _waits.Remove(wait);
     }
 
-    async Task PowerOn(Func<MachineConfig, FramePool, IMachine> build)
+    void Grow(Moment root, MachineBuilder build)
+    {
+        _options.Observer?.Started(this);
+        _guests = root.Guests;
+        foreach (MachineSpec spec in Fleet.Machines)
+            _machines.Add(new Vm(this, spec, _machines.Count, _guests[_machines.Count], build, root.Machines[_machines.Count]));
+        Add(null, $"grown from \"{root.Name}\"");
+    }
+
+    async Task PowerOn(MachineBuilder build)
     {
         if (Fleet.Machines.IsEmpty) throw new LabException($"Fleet \"{Fleet.Name}\" has no machine: add one with .Vm(...).");
         HostMemory.RequireRoomFor(Fleet, HostMemory.Free());
@@ -303,7 +358,8 @@ public sealed class Lab : IAsyncDisposable
                 ?? throw new LabException($"Machine \"{spec.Name}\" has nothing to boot: say .Boot(Guest...).");
             if (!prepared.TryGetValue(guest, out IBootable? bootable))
                 prepared[guest] = bootable = await guest.PrepareAsync(new Preparation(this), _options.Stop);
-            _machines.Add(new Vm(this, spec, _machines.Count, bootable, config => build(config, _pool)));
+            _guests = _guests.Add(bootable);
+            _machines.Add(new Vm(this, spec, _machines.Count, bootable, build, null));
         }
         if (_options.Gdb is { } gdb && _pump.Labs.Count == 0) AwaitGdb(gdb);
     }

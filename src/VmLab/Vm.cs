@@ -10,7 +10,7 @@ namespace VmLab;
 /// <summary>A machine of a running lab.</summary>
 public sealed class Vm
 {
-    readonly Func<MachineConfig, IMachine> _build;
+    readonly MachineBuilder _build;
     readonly IBootable _guest;
     readonly CommandChannel? _channel;
     readonly List<(ulong Time, string What)> _debugged = [];
@@ -20,7 +20,8 @@ public sealed class Vm
     ulong? _pausedAt;
     int _powerOns;
 
-    internal Vm(Lab lab, MachineSpec spec, int index, IBootable guest, Func<MachineConfig, IMachine> build)
+    /// <param name="moment">What it begins as; it is powered on where there is none.</param>
+    internal Vm(Lab lab, MachineSpec spec, int index, IBootable guest, MachineBuilder build, VmMoment? moment)
     {
         Lab = lab;
         Spec = spec;
@@ -33,7 +34,8 @@ public sealed class Vm
         Files = new VmFiles(this);
         Linux = new VmLinux(this);
         if (spec.Guest!.Readiness.HasChannel) _channel = new CommandChannel(bytes => Powered.Machine.SendToChannel(bytes));
-        PowerOn();
+        if (moment is null) PowerOn();
+        else Begin(moment);
     }
 
     public Lab Lab { get; }
@@ -98,6 +100,24 @@ public sealed class Vm
         Lab.RequireOpen();
         ChannelTask task = Channel.Run(command);
         Lab.Add(this, $"runs `{Brief(command)}`");
+        return End(task, command, within, cancellation);
+    }
+
+    /// <summary>Waits for the end of a command that was under way at the moment that the lab was restored to, or grew from.</summary>
+    /// <param name="command">The command, as Shell was given it.</param>
+    /// <exception cref="LabException">No such command is under way.</exception>
+    public Task<ShellResult> Resume(string command, TimeSpan? within = null, CancellationToken cancellation = default)
+    {
+        Lab.RequireOpen();
+        ChannelTask[] commands = [.. Channel.Commands];
+        ChannelTask task = Array.Find(commands, task => task.Command == command) ?? throw new LabException(
+            $"{Name} runs no `{Brief(command)}`; under way: "
+            + (commands.Length == 0 ? "nothing." : string.Join(", ", commands.Select(task => $"`{Brief(task.Command!)}`")) + "."));
+        return End(task, command, within, cancellation);
+    }
+
+    Task<ShellResult> End(ChannelTask task, string command, TimeSpan? within, CancellationToken cancellation)
+    {
         Wait<ShellResult> wait = Lab.WaitFor<ShellResult>($"{Name} did not end `{command}`", within, this, needsKernel: true,
             (out ShellResult result) =>
             {
@@ -193,14 +213,21 @@ public sealed class Vm
         _channel?.LosePower();
         _pausedAt = null;
         HasPanicked = false;
-        string stream = _powerOns == 0 ? Name : $"{Name}, power-on {_powerOns + 1}";
-        ulong seed = Rng.FromSeed(Lab.Seed).Child("machines").Child(stream).Next();
-        var config = new MachineConfig(Name, Spec.MemorySize, _guest, seed);
-        _powered = new PoweredMachine(_build(config), Lab.Nanoseconds, Lab.KeepsHashes);
+        _powered = new PoweredMachine(_build(ConfigOf(_powerOns), Lab.Pool, null), Lab.Nanoseconds, Lab.KeepsHashes);
         if (_gdb is not null) _powered.Machine.Serve(_gdb);
         _powerOns++;
         _lastStatus = MachineStatus.Running;
         Lab.Add(this, "powered on");
+    }
+
+    /// <summary>Takes a moment, between two quanta.</summary>
+    internal VmMoment Snapshot() => new(
+        Powered.Snapshot(), _powerOns, _lastStatus, _pausedAt, HasPanicked, Console.Save(), _channel?.Save());
+
+    internal void Restore(VmMoment moment)
+    {
+        Powered.Restore(moment.Powered);
+        Take(moment);
     }
 
     internal Task Boot(TimeSpan? within, CancellationToken cancellation)
@@ -252,6 +279,30 @@ public sealed class Vm
         _ when HasPanicked => "its kernel panicked",
         _ => "it stopped",
     };
+
+    void Begin(VmMoment moment)
+    {
+        IMachine machine = _build(ConfigOf(moment.PowerOns - 1), Lab.Pool, moment.Powered.Machine);
+        _powered = new PoweredMachine(machine, moment.Powered.StartedAt, Lab.KeepsHashes);
+        _powered.Take(moment.Powered);
+        Take(moment);
+    }
+
+    void Take(VmMoment moment)
+    {
+        (_powerOns, _lastStatus, _pausedAt) = (moment.PowerOns, moment.LastStatus, moment.PausedAt);
+        HasPanicked = moment.HasPanicked;
+        Console.Restore(moment.Console);
+        if (moment.Channel is { } channel) _channel!.Restore(channel);
+    }
+
+    /// <summary>The machine of one power-on, counted from 0: each has random streams of its own.</summary>
+    MachineConfig ConfigOf(int powerOn)
+    {
+        string stream = powerOn == 0 ? Name : $"{Name}, power-on {powerOn + 1}";
+        ulong seed = Rng.FromSeed(Lab.Seed).Child("machines").Child(stream).Next();
+        return new MachineConfig(Name, Spec.MemorySize, _guest, seed);
+    }
 
     void DeliverToChannel(Arrival arrival)
     {

@@ -1,18 +1,24 @@
+using System.Runtime.InteropServices;
 using System.Text;
+using VmLab.Core;
 
 namespace VmLab;
 
 /// <summary>A machine's first serial port, as a terminal beside it would show it.</summary>
 /// <remarks>It keeps the last <see cref="MostBytes"/> bytes; it goes on over resets and power cycles.</remarks>
-public sealed class VmConsole
+public sealed class VmConsole : ISnapshot<VmConsole.State>
 {
+    /// <summary>What was printed, and how far Expect has read.</summary>
+    [Schema("console", version: 1)]
+    public readonly record struct State(Values<byte> Bytes, string Text, int Expected, int LineStart, bool WasReturn);
+
     /// <summary>Past this, the oldest quarter is dropped.</summary>
     public const int MostBytes = 16 << 20;
 
     readonly Vm _vm;
     readonly List<byte> _bytes = [];
     readonly StringBuilder _text = new();
-    readonly Decoder _decoder = Encoding.UTF8.GetDecoder();
+    Decoder _decoder = Encoding.UTF8.GetDecoder();
     string? _cached = "";
     int _expected;
     int _lineStart;
@@ -69,6 +75,21 @@ public sealed class VmConsole
     /// Types for the guest, which gets the bytes as its serial port takes them. A line ends in <c>\n</c>.
     /// </summary>
     public void Send(string text) => _vm.Powered.Machine.SendToConsole(Encoding.UTF8.GetBytes(text));
+
+    public State Save() => new(new Values<byte>(CollectionsMarshal.AsSpan(_bytes)), Text, _expected, _lineStart, _wasReturn);
+
+    public void Restore(State state)
+    {
+        const int LongestBegun = 3;
+        _bytes.Clear();
+        _bytes.AddRange(state.Bytes.Span);
+        _text.Clear().Append(state.Text);
+        _cached = state.Text;
+        (_expected, _lineStart, _wasReturn) = (state.Expected, state.LineStart, state.WasReturn);
+        _decoder = Encoding.UTF8.GetDecoder();   // knows a character begun, and no more
+        ReadOnlySpan<byte> tail = state.Bytes.Span[^Math.Min(LongestBegun, state.Bytes.Count)..];
+        _decoder.GetChars(tail, stackalloc char[2 * LongestBegun], flush: false);
+    }
 
     /// <summary>Takes a byte, and says whether it ended a line on which the kernel reports its panic.</summary>
     internal bool Receive(byte value)

@@ -127,7 +127,7 @@ public sealed class BareMetalTests
         var machines = new Dictionary<string, Machine>();
         Pump.Run(async () =>
         {
-            await using Lab lab = await Lab.StartAsync(s_unequal, null, (config, pool) =>
+            await using Lab lab = await Lab.StartAsync(s_unequal, null, (config, pool, _) =>
                 new PcMachine(machines[config.Name] = new Machine(config, pool)));
             await lab.RunFor(60.Milliseconds);
             plant?.Invoke(machines);

@@ -50,7 +50,7 @@ sealed class ScriptedMachine : IMachine
     public int Thread { get; private set; }
     public byte[] Memory { get; } = new byte[64];
 
-    public static IMachine PowerOn(MachineConfig config, FramePool pool) => new ScriptedMachine(config);
+    public static IMachine PowerOn(MachineConfig config, FramePool pool, MachineMoment? moment) => new ScriptedMachine(config);
 
     public void At(TimeSpan time, Action act) => At((ulong)time.TotalNanoseconds, act);
 
@@ -110,6 +110,10 @@ sealed class ScriptedMachine : IMachine
     public void PowerOff() => Status = MachineStatus.PoweredOff;
 
     public ulong StateHash() => new StateHash().Add(_history.Value).Add(Now).Value;
+
+    public MachineMoment Snapshot() => throw new NotSupportedException("A script has no moments.");
+
+    public void Restore(MachineMoment moment) => throw new NotSupportedException("A script has no moments.");
 
     public void Dispose() { }
 }

@@ -1,7 +1,9 @@
 namespace VmLab.Core;
 
 /// <summary>The RAM of a machine at one moment: immutable, and made in microseconds, whatever the size.</summary>
-/// <remarks>It holds frames, which come into being as machines go on and write; to dispose of it is to let them go.</remarks>
+/// <remarks>
+/// It holds frames that machines no longer have once they write; they are let go when it is disposed of, or collected.
+/// </remarks>
 public sealed class MemoryMoment : IDisposable
 {
     readonly FramePool _pool;
@@ -13,6 +15,8 @@ public sealed class MemoryMoment : IDisposable
         Size = size;
         _leaves = leaves;
     }
+
+    ~MemoryMoment() => Release();
 
     public ByteSize Size { get; }
 
@@ -27,6 +31,12 @@ public sealed class MemoryMoment : IDisposable
     }
 
     public void Dispose()
+    {
+        Release();
+        GC.SuppressFinalize(this);
+    }
+
+    void Release()
     {
         MemoryLeaf[] leaves = Interlocked.Exchange(ref _leaves, []);
         foreach (MemoryLeaf leaf in leaves) leaf.Release(_pool);

@@ -1,12 +1,17 @@
 using System.Buffers.Binary;
 using System.IO.Hashing;
+using VmLab.Core;
 
 namespace VmLab.Guests.Channel;
 
 /// <summary>Makes messages of the bytes that a guest's second serial port sends, whatever they are.</summary>
 /// <remarks>What is no whole frame is dropped and counted; the memory it takes is that of one frame.</remarks>
-public sealed class ChannelDecoder
+public sealed class ChannelDecoder : ISnapshot<ChannelDecoder.State>
 {
+    /// <summary>The frame begun.</summary>
+    [Schema("channel-decoder", version: 1)]
+    public readonly record struct State(Values<byte> Frame, bool IsEscaped, bool IsTooLong, long Dropped);
+
     readonly byte[] _frame = new byte[ChannelFrame.MostBytes];
     int _length;
     bool _isEscaped, _isTooLong;
@@ -33,6 +38,14 @@ public sealed class ChannelDecoder
 
     /// <summary>Forgets the frame begun: after the machine was reset.</summary>
     public void Reset() => (_length, _isEscaped, _isTooLong) = (0, false, false);
+
+    public State Save() => new(new Values<byte>(_frame.AsSpan(0, _length)), _isEscaped, _isTooLong, Dropped);
+
+    public void Restore(State state)
+    {
+        (_length, _isEscaped, _isTooLong, Dropped) = (state.Frame.Count, state.IsEscaped, state.IsTooLong, state.Dropped);
+        state.Frame.Span.CopyTo(_frame);
+    }
 
     void Append(byte value)
     {

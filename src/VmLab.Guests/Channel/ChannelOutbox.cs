@@ -1,3 +1,5 @@
+using VmLab.Core;
+
 namespace VmLab.Guests.Channel;
 
 /// <summary>Holds requests back until the guest has room: the serial line has no flow control of its own.</summary>
@@ -6,8 +8,12 @@ namespace VmLab.Guests.Channel;
 /// and each message fed to <see cref="Notice"/>, send what <see cref="Take"/> returns. Memory is what was posted and
 /// not yet taken.
 /// </remarks>
-public sealed class ChannelOutbox
+public sealed class ChannelOutbox : ISnapshot<ChannelOutbox.State>
 {
+    /// <summary>What waits, how much of the first request is sent, and how much went and was taken, modulo 2^32.</summary>
+    [Schema("channel-outbox", version: 1)]
+    public readonly record struct State(Values<Values<byte>> Requests, int Position, uint Sent, uint Taken);
+
     /// <summary>Most bytes sent and not yet reported as taken.</summary>
     public const int Window = 64 << 10;
 
@@ -58,6 +64,16 @@ public sealed class ChannelOutbox
     {
         _requests.Clear();
         (_position, _sent, _taken) = (0, 0, 0);
+    }
+
+    public State Save() => new(
+        new Values<Values<byte>>([.. _requests.Select(request => new Values<byte>(request))]), _position, _sent, _taken);
+
+    public void Restore(State state)
+    {
+        _requests.Clear();
+        foreach (Values<byte> request in state.Requests) _requests.Enqueue(request.Span.ToArray());
+        (_position, _sent, _taken) = (state.Position, state.Sent, state.Taken);
     }
 
     // The rest of a request whose beginning went to the agent's predecessor would be garbage.

@@ -83,6 +83,13 @@ public sealed class GdbServer : IDisposable
         if (machine.Status != MachineStatus.Running) End();
     }
 
+    /// <summary>The machine was set back to another moment; breakpoints stay, and a step begins there.</summary>
+    public void Rewind()
+    {
+        (_stepEnd, _lastStop) = (null, ulong.MaxValue);
+        if (_isStepping) BeginStep();
+    }
+
     /// <summary>Tells gdb that the machine will not run again, and lets it go.</summary>
     public void End()
     {
@@ -142,15 +149,17 @@ public sealed class GdbServer : IDisposable
         Resume resume = _session.Serve(stop);
         _isStopped = false;
         _isStepping = resume == Resume.Step;
-        if (_isStepping)
-        {
-            _stepEnd = _machine.Retired + 1;
-            _machine.Hooks.HoldAfter(1);
-        }
+        if (_isStepping) BeginStep();
         if (resume is Resume.Detach or Resume.Kill) Forget();
         if (resume != Resume.Kill) return;
         _isKilled = true;
         _machine.PowerOff();
+    }
+
+    void BeginStep()
+    {
+        _stepEnd = _machine!.Retired + 1;
+        _machine.Hooks.HoldAfter(1);
     }
 
     /// <summary>gdb is gone: what it left behind goes too, and the next one may come.</summary>

@@ -13,17 +13,22 @@ static unsafe class BranchTable
         switch (i.FlowControl)
         {
             case FlowControl.ConditionalBranch when i.ConditionCode != ConditionCode.None && i.IsJccShortOrNear:
-                return SetTarget(f, isInside)
-                    ? ConditionTable.Find<JumpBody>(i.ConditionCode)
+                bool isNear = SetTarget(f, isInside);
+                return IsChecked(f) ? ConditionTable.Find<JumpCheckedBody>(i.ConditionCode)
+                    : isNear ? ConditionTable.Find<JumpBody>(i.ConditionCode)
                     : ConditionTable.Find<JumpAcrossBody>(i.ConditionCode);
             case FlowControl.ConditionalBranch:
                 SetTarget(f, isInside);
+                f.Op->B = i.Op0Kind == OpKind.NearBranch16 ? (byte)1 : (byte)0;
                 return Loop(f);
             case FlowControl.UnconditionalBranch when i.IsJmpShortOrNear:
-                return SetTarget(f, isInside) ? &Branches.End : &Branches.EndAcross;
+                isNear = SetTarget(f, isInside);
+                return IsChecked(f) ? &Branches.JumpChecked : isNear ? &Branches.End : &Branches.JumpAcross;
             case FlowControl.Call when i.IsCallNear:
                 f.Op->IsStack = true;
-                return SetTarget(f, isInside)
+                isNear = SetTarget(f, isInside);
+                if (IsChecked(f)) return i.StackPointerIncrement == -2 ? &Branches.CallChecked<W16> : &Branches.CallChecked<W32>;
+                return isNear
                     ? i.StackPointerIncrement switch { -2 => &Branches.Call<W16>, -4 => &Branches.Call<W32>, _ => &Branches.Call<W64> }
                     : i.StackPointerIncrement switch { -2 => &Branches.CallAcross<W16>, -4 => &Branches.CallAcross<W32>, _ => &Branches.CallAcross<W64> };
             case FlowControl.IndirectBranch when i.IsJmpNearIndirect:
@@ -39,11 +44,22 @@ static unsafe class BranchTable
         }
     }
 
+    /// <summary>
+    /// Outside 64-bit mode: the target may lie beyond CS, or has 16 bits. The handler finds which in <see cref="Op.Extra"/>.
+    /// </summary>
+    static bool IsChecked(in Form f)
+    {
+        bool isNarrow = f.Instruction.Op0Kind == OpKind.NearBranch16;
+        if (isNarrow) f.Op->Extra = 16;
+        return isNarrow || !f.IsLong && (f.Mode & CodeMode.Flat) == 0;
+    }
+
     /// <summary>Puts the target, relative to the block's start, where the handler looks.</summary>
     static bool SetTarget(in Form f, Func<ulong, bool> isInside)
     {
         ulong target = f.Instruction.NearBranchTarget - f.BlockStart;
-        if (!f.IsLong) target = (ulong)(int)target;
+        if (f.Instruction.Op0Kind == OpKind.NearBranch16) target = (ulong)(short)target;
+        else if (!f.IsLong) target = (ulong)(int)target;
         f.Op->Immediate = target;
         return isInside(target);
     }
@@ -89,6 +105,12 @@ static unsafe class BranchTable
     {
         public static Handler Of<TCondition>()
             where TCondition : ICondition => &Branches.JumpIf<TCondition>;
+    }
+
+    struct JumpCheckedBody : IConditional
+    {
+        public static Handler Of<TCondition>()
+            where TCondition : ICondition => &Branches.JumpCheckedIf<TCondition>;
     }
 
     struct JumpAcrossBody : IConditional

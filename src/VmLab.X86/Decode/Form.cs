@@ -134,15 +134,20 @@ unsafe readonly ref struct Form
             _op->Shift = (byte)System.Numerics.BitOperations.Log2((uint)i.MemoryIndexScale);
         }
         int segment = SegmentOf(i.MemorySegment);
-        bool hasBase = segment is Segment.Fs or Segment.Gs || (Mode & CodeMode.Flat) == 0;
+        bool isOther = segment is Segment.Fs or Segment.Gs;
+        // CS is no writable segment, however flat.
+        bool hasBase = isOther || !IsLong && ((Mode & CodeMode.Flat) == 0 || segment == Segment.Cs);
         if (hasBase) _op->Segment = (byte)segment;
-        _op->IsStack = segment == Segment.Ss;
+        _op->IsStack = IsLong ? !isOther && IsStackPointer(first) : segment == Segment.Ss;   // 64-bit mode ignores other overrides
 
         int addressSize = AddressSize(i);
         if (addressSize == 2) return AddressKind.Narrow16;
         if (addressSize == 4 || !IsLong) return AddressKind.Narrow32;
         return hasBase || second != Iced.Intel.Register.None ? AddressKind.Full : AddressKind.Base;
     }
+
+    static bool IsStackPointer(Iced.Intel.Register register) =>
+        register is Iced.Intel.Register.RSP or Iced.Intel.Register.RBP or Iced.Intel.Register.ESP or Iced.Intel.Register.EBP;
 
     static int AddressSize(in Instruction i)
     {

@@ -10,10 +10,10 @@ static unsafe class LegacyTable
     /// <returns><see langword="null"/> when the instruction is none of these.</returns>
     public static Handler Find(in Form f) => f.Instruction.Mnemonic switch
     {
-        Mnemonic.Pusha => Stack(f, &LegacyOps.PushAll<W16>),
-        Mnemonic.Pushad => Stack(f, &LegacyOps.PushAll<W32>),
-        Mnemonic.Popa => Stack(f, &LegacyOps.PopAll<W16>),
-        Mnemonic.Popad => Stack(f, &LegacyOps.PopAll<W32>),
+        Mnemonic.Pusha => Stack(f, 2, &LegacyOps.PushAll<W16>),
+        Mnemonic.Pushad => Stack(f, 4, &LegacyOps.PushAll<W32>),
+        Mnemonic.Popa => Stack(f, 2, &LegacyOps.PopAll<W16>),
+        Mnemonic.Popad => Stack(f, 4, &LegacyOps.PopAll<W32>),
         Mnemonic.Daa => &LegacyOps.AdjustPacked<AfterAddition>,
         Mnemonic.Das => &LegacyOps.AdjustPacked<AfterSubtraction>,
         Mnemonic.Aaa => &LegacyOps.AdjustUnpacked<AfterAddition>,
@@ -33,8 +33,9 @@ static unsafe class LegacyTable
         _ => null,
     };
 
-    static Handler Stack(in Form f, Handler handler)
+    static Handler Stack(in Form f, byte alignment, Handler handler)
     {
+        f.Op->Alignment = alignment;
         f.Op->IsStack = true;
         return handler;
     }
@@ -62,9 +63,11 @@ static unsafe class LegacyTable
     }
 
     static Handler Bound<W>(in Form f)
-        where W : IWidth => f.Address == AddressKind.Narrow16
-        ? &LegacyOps.CheckBounds<W, Address16>
-        : &LegacyOps.CheckBounds<W, Address32>;
+        where W : IWidth
+    {
+        f.Op->Alignment = (byte)W.Bytes;
+        return f.Address == AddressKind.Narrow16 ? &LegacyOps.CheckBounds<W, Address16> : &LegacyOps.CheckBounds<W, Address32>;
+    }
 
     static Handler Arpl(in Form f)
     {
@@ -79,6 +82,7 @@ static unsafe class LegacyTable
     static Handler FarPointer(in Form f, int segment)
     {
         f.SetA(0).Op->Extra = (byte)segment;
+        if (f.Width(0) == 2) f.Op->Alignment = 2;
         return f.Width(0) switch { 2 => FarPointer<W16>(f), 4 => FarPointer<W32>(f), _ => FarPointer<W64>(f) };
     }
 

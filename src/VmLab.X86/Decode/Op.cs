@@ -37,6 +37,9 @@ public unsafe struct Op
     /// <summary>An address through SP or BP, or the SS override: its faults are #SS.</summary>
     public bool IsStack;
 
+    /// <summary>What #AC asks of the operand's address, in bytes; 0 where that follows from its size.</summary>
+    public byte Alignment;
+
     public long Displacement;
 
     /// <summary>An immediate operand, or the branch target relative to the block's first instruction.</summary>

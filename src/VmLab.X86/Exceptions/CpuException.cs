@@ -18,6 +18,7 @@ public readonly record struct CpuException(byte Vector, uint? ErrorCode = null, 
     public static CpuException Stack(uint errorCode) => new(X86.Vector.StackFault, errorCode);
     public static CpuException Tss(uint errorCode) => new(X86.Vector.InvalidTss, errorCode);
     public static CpuException Page(ulong linear, PageError error) => new(X86.Vector.PageFault, (uint)error, linear);
+    public static readonly CpuException Alignment = new(X86.Vector.AlignmentCheck, 0);
     public static readonly CpuException InvalidOpcode = new(X86.Vector.InvalidOpcode);
     public static readonly CpuException DeviceNotAvailable = new(X86.Vector.DeviceNotAvailable);
 }

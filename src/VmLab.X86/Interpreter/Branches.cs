@@ -5,9 +5,7 @@ namespace VmLab.X86;
 /// <summary>Handlers of near jumps, calls and returns, which end a block.</summary>
 /// <remarks>
 /// A direct target comes in <see cref="Op.Immediate"/> relative to the block's start. A conditional branch is
-/// followed by an
-/// <see cref="End"/> op for the way straight on. "Near" handlers follow links within the page, "Far" ones look up the
-/// target.
+/// followed by an <see cref="End"/> op for the way straight on. Handlers follow links within the page; "Across" ones look the target up.
 /// </remarks>
 static unsafe class Branches
 {
@@ -17,9 +15,13 @@ static unsafe class Branches
     [MethodImpl(Hot)]
     public static Op* End(CpuState* s, Op* op) => Exec.Follow(s, op);
 
-    /// <summary>Goes on at a target in another page.</summary>
+    /// <summary>Goes on in another page; no instruction of its own, so that its faults are the next one's.</summary>
     [MethodImpl(Hot)]
     public static Op* EndAcross(CpuState* s, Op* op) => Exec.GotoLinked(s, op, Target(s, op));
+
+    /// <summary>JMP to another page.</summary>
+    [MethodImpl(Hot)]
+    public static Op* JumpAcross(CpuState* s, Op* op) => JumpLinked(s, op, Target(s, op));
 
     [MethodImpl(Hot)]
     public static Op* JumpIf<TCondition>(CpuState* s, Op* op)
@@ -29,7 +31,19 @@ static unsafe class Branches
     [MethodImpl(Hot)]
     public static Op* JumpAcrossIf<TCondition>(CpuState* s, Op* op)
         where TCondition : ICondition =>
-        TCondition.IsMet(s) ? Exec.GotoLinked(s, op, Target(s, op)) : op + 1;
+        TCondition.IsMet(s) ? JumpLinked(s, op, Target(s, op)) : op + 1;
+
+    /// <summary>JMP where a target may lie beyond the code segment, or has 16 bits (<see cref="Op.Extra"/>).</summary>
+    public static Op* JumpChecked(CpuState* s, Op* op)
+    {
+        ulong target = CheckedTarget(s, op);
+        return IsAllowed(s, target) ? Exec.Goto(s, target) : Exec.RaiseGeneralProtection(s, op);
+    }
+
+    /// <inheritdoc cref="JumpChecked"/>
+    public static Op* JumpCheckedIf<TCondition>(CpuState* s, Op* op)
+        where TCondition : ICondition =>
+        TCondition.IsMet(s) ? JumpChecked(s, op) : op + 1;
 
     [MethodImpl(Hot)]
     public static Op* JumpTo<W, TSource>(CpuState* s, Op* op)
@@ -50,12 +64,35 @@ static unsafe class Branches
         return Exec.Follow(s, op);
     }
 
+    /// <summary>CALL to another page: a target that faults leaves the stack as it was.</summary>
     [MethodImpl(Hot)]
     public static Op* CallAcross<W>(CpuState* s, Op* op)
         where W : IWidth
     {
-        if (!TryPush<W>(s, op, Exec.NextRip(s, op))) return null;
-        return Exec.GotoLinked(s, op, Target(s, op));
+        ulong target = Target(s, op), pointer = Stack.Lowered(s, (ulong)W.Bytes), linear = Stack.Linear(s, pointer);
+        TlbEntry* stack = s->Tlb + ((linear >> 12) & Tlb.IndexMask);
+        if (!Exec.TryFindCode(s, target, out ulong key) || (stack->Write ^ linear) > (ulong)(4096 - W.Bytes))
+            return CallSlow<W>(s, op, target);
+        W.Write((byte*)(linear + (ulong)stack->Delta), Exec.NextRip(s, op));
+        Stack.SetPointer(s, pointer);
+        return Exec.Enter(s, op, target, key);
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    static Op* CallSlow<W>(CpuState* s, Op* op, ulong target)
+        where W : IWidth
+    {
+        if (!IsAllowed(s, target)) return Exec.RaiseGeneralProtection(s, op);
+        return TryPush<W>(s, op, Exec.NextRip(s, op)) ? Exec.GotoLinked(s, op, target) : null;
+    }
+
+    /// <summary>CALL where a target may lie beyond the code segment, or has 16 bits (<see cref="Op.Extra"/>).</summary>
+    public static Op* CallChecked<W>(CpuState* s, Op* op)
+        where W : IWidth
+    {
+        ulong target = CheckedTarget(s, op);
+        if (!IsAllowed(s, target)) return Exec.RaiseGeneralProtection(s, op);
+        return TryPush<W>(s, op, Exec.NextRip(s, op)) ? Exec.Goto(s, target) : null;
     }
 
     [MethodImpl(Hot)]
@@ -85,12 +122,12 @@ static unsafe class Branches
         return Exec.Goto(s, target);
     }
 
-    /// <summary>LOOP, LOOPE, LOOPNE and JRCXZ; <see cref="Op.Extra"/> is the address width in bits.</summary>
+    /// <summary>LOOP, LOOPE, LOOPNE and JRCXZ; <see cref="Op.Extra"/> is the address width in bits, and B is set for a target of 16.</summary>
     public static Op* Loop<TKind>(CpuState* s, Op* op)
         where TKind : ILoop
     {
         ulong mask = op->Extra == 64 ? ulong.MaxValue : op->Extra == 32 ? uint.MaxValue : ushort.MaxValue;
-        ulong count = s->Gpr[Gpr.Rcx];
+        ulong before = s->Gpr[Gpr.Rcx], count = before;
         if (TKind.Counts)
         {
             count--;
@@ -98,8 +135,21 @@ static unsafe class Branches
             else if (op->Extra == 32) s->Gpr[Gpr.Rcx] = (uint)count;
             else *(ushort*)(s->Gpr + Gpr.Rcx) = (ushort)count;
         }
-        return TKind.IsTaken(s, (count & mask) == 0) ? Exec.GotoLinked(s, op, Target(s, op)) : op + 1;
+        if (!TKind.IsTaken(s, (count & mask) == 0)) return op + 1;
+        ulong target = op->B != 0 ? (ushort)Target(s, op) : Target(s, op);
+        if (IsAllowed(s, target)) return Exec.GotoLinked(s, op, target);
+        s->Gpr[Gpr.Rcx] = before;
+        return Exec.RaiseGeneralProtection(s, op);
     }
+
+    /// <summary>Goes on at a branch's target in another page, or faults at the branch.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static Op* JumpLinked(CpuState* s, Op* op, ulong target) =>
+        Exec.TryFindCode(s, target, out ulong key) ? Exec.Enter(s, op, target, key) : JumpSlow(s, op, target);
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    static Op* JumpSlow(CpuState* s, Op* op, ulong target) =>
+        IsAllowed(s, target) ? Exec.GotoLinked(s, op, target) : Exec.RaiseGeneralProtection(s, op);
 
     static ulong Target(CpuState* s, Op* op)
     {
@@ -107,8 +157,11 @@ static unsafe class Branches
         return (s->ModeKey & CodeKey.Long) != 0 ? target : (uint)target;
     }
 
-    // A target that is not canonical faults on the branch itself. Source: Intel SDM vol. 2, JMP, CALL, RET.
-    static bool IsAllowed(CpuState* s, ulong target) => (s->ModeKey & CodeKey.Long) == 0 || Vcpu.IsCanonical(target);
+    static ulong CheckedTarget(CpuState* s, Op* op) => op->Extra == 16 ? (ushort)Target(s, op) : Target(s, op);
+
+    // A target that is not canonical, or beyond CS, faults on the branch itself. Source: Intel SDM vol. 2, JMP, CALL, RET.
+    static bool IsAllowed(CpuState* s, ulong target) =>
+        (s->ModeKey & CodeKey.Long) != 0 ? Vcpu.IsCanonical(target) : target <= s->SegmentLimits[Segment.Cs];
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static bool TryPush<W>(CpuState* s, Op* op, ulong value)

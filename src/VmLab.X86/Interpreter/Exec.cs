@@ -100,7 +100,8 @@ static unsafe class Exec
     [MethodImpl(MethodImplOptions.NoInlining)]
     public static Op* LeaveAfter(CpuState* s, Op* op, Leave reason)
     {
-        s->Rip += (ulong)op->Offset + op->Length;
+        ulong next = NextRip(s, op);
+        s->Rip = (s->ModeKey & CodeKey.Long) != 0 ? next : (uint)next;
         s->Budget += op->After;
         s->Leave = reason;
         return null;
@@ -158,24 +159,38 @@ static unsafe class Exec
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Op* GotoLinked(CpuState* s, Op* op, ulong rip)
     {
+        if (TryFindCode(s, rip, out ulong key)) return Enter(s, op, rip, key);
         s->Rip = rip;
+        s->Leave = Leave.Next;
+        return null;
+    }
+
+    /// <summary>The key of the block at a target that the TLB allows to execute.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool TryFindCode(CpuState* s, ulong rip, out ulong key)
+    {
         ulong linear = rip + s->SegmentBases[Segment.Cs];
         TlbEntry* entry = s->Tlb + ((linear >> 12) & Tlb.IndexMask);
-        if ((entry->Execute ^ linear) < 4096)
+        key = linear + (ulong)entry->Delta | s->ModeKey;
+        return (entry->Execute ^ linear) < 4096;
+    }
+
+    /// <summary>Goes on at the block of a key: through the op's link, or by a search.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Op* Enter(CpuState* s, Op* op, ulong rip, ulong key)
+    {
+        s->Rip = rip;
+        Block* block = op->Link;
+        if (block == null || block->Key != key)
         {
-            ulong key = linear + (ulong)entry->Delta | s->ModeKey;
-            Block* block = op->Link;
-            if (block == null || block->Key != key)
-            {
-                BlockSlot* slot = s->BlockCache + CodeKey.Slot(key);
-                block = slot->Key == key ? slot->Block : null;
-                op->Link = block;
-            }
-            if (block != null && s->Budget >= block->Count)
-            {
-                s->Budget -= block->Count;
-                return Block.Ops(block);
-            }
+            BlockSlot* slot = s->BlockCache + CodeKey.Slot(key);
+            block = slot->Key == key ? slot->Block : null;
+            op->Link = block;
+        }
+        if (block != null && s->Budget >= block->Count)
+        {
+            s->Budget -= block->Count;
+            return Block.Ops(block);
         }
         s->Leave = Leave.Next;
         return null;

@@ -81,9 +81,11 @@ static unsafe class SegmentOps
         byte* source = Exec.Readable(s, op, Stack.Linear(s, s->Gpr[Gpr.Rsp]), W.Bytes);
         if (source == null) return Exec.Abandon(s, op);
         ulong rsp = s->Gpr[Gpr.Rsp];
-        Op* next = LoadSegment(s, op, *(ushort*)source);
-        if (s->Leave != Leave.Fault) Stack.SetPointer(s, rsp + (ulong)W.Bytes);
-        return next;
+        var selector = *(ushort*)source;
+        Stack.SetPointer(s, rsp + (ulong)W.Bytes);   // by the width of the stack as it was
+        LoadSegment(s, op, selector);
+        if (s->Leave == Leave.Fault) s->Gpr[Gpr.Rsp] = rsp;
+        return null;
     }
 
     static Op* LoadSegment(CpuState* s, Op* op, ushort selector)
@@ -155,7 +157,7 @@ static unsafe class SegmentOps
     {
         byte* source = TSource.Pointer(s, op, 2);
         if (TSource.CanFault && source == null) return Exec.Abandon(s, op);
-        Descriptor? found = Vcpu.Of(s).Inspect(*(ushort*)source, TKind.ForLimit);
+        if (!Vcpu.Of(s).TryInspect(*(ushort*)source, TKind.ForLimit, out Descriptor? found)) return Exec.Abandon(s, op);
         bool isGood = found is { } descriptor && TKind.TryUse(descriptor, out ulong value, out bool writes)
             && (!writes || Write<W>(s, op, value));
         Flags.SetZero(s, isGood);

@@ -169,9 +169,10 @@ static unsafe class SystemOps
         if (s->Cpl == 0) writable |= Rflags.Iopl;
         if (s->Cpl <= (int)(s->SystemFlags >> 12 & 3)) writable |= Rflags.Interrupt;
         if (W.Bytes == 2) writable &= 0xFFFF;
+        ulong cleared = Rflags.Resume | (W.Bytes == 2 ? 0 : Rflags.VirtualInterrupt | Rflags.VirtualInterruptPending);
         Flags.SetArithmetic(s, value);
         ulong before = s->SystemFlags;
-        s->SystemFlags = before & ~writable & ~Rflags.Resume | value & writable;
+        s->SystemFlags = before & ~writable & ~cleared | value & writable;
         if (((before ^ s->SystemFlags) & Rflags.AlignmentCheck) != 0) Vcpu.Of(s).SelectBank();
         // Only a change that the loop must see ends the block.
         bool matters = ((before ^ s->SystemFlags) & (Rflags.Interrupt | Rflags.Trap)) != 0;

@@ -27,7 +27,8 @@ static unsafe class X87Ops
         {
             x87.RecordInstruction((ushort)op->Immediate, s->SegmentSelectors[Segment.Cs], Exec.RipOf(s, op));
             int segment = op->Segment == CpuState.NoSegment ? Segment.Ds : op->Segment;
-            x87.RecordOperand(s->SegmentSelectors[segment], linear - s->SegmentBases[op->Segment]);
+            ulong offset = linear - s->SegmentBases[op->Segment];
+            x87.RecordOperand(s->SegmentSelectors[segment], (s->ModeKey & CodeKey.Long) != 0 ? offset : (uint)offset);
         }
         if (!writes)
         {

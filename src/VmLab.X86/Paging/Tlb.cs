@@ -17,7 +17,7 @@ namespace VmLab.X86;
 sealed unsafe class Tlb : IDisposable
 {
     public const int EntryBits = 10, Entries = 1 << EntryBits, IndexMask = Entries - 1;
-    public const int Supervisor = 0, SupervisorOpen = 1, User = 2, Kinds = 3;
+    public const int Supervisor = 0, SupervisorOpen = 1, User = 2, UserAligned = 3, Kinds = 4;
 
     const int MaxSpaces = 16, MaxIdleWrites = 64;
     const byte Unused = 0, Mixed = 255;

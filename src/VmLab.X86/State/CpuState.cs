@@ -129,6 +129,9 @@ public unsafe struct CpuState
     /// </summary>
     public ulong ModeKey;
 
+    /// <summary>CS ends below 4 GiB: instructions run one by one, each held against the limit.</summary>
+    public byte HasCodeLimit;
+
     /// <summary>Part of the budget kept back while one instruction runs alone, so that no block follows it.</summary>
     public long Held;
 

@@ -1,3 +1,4 @@
+using VmLab.Core;
 using VmLab.Guests.Channel;
 
 namespace VmLab.Running;
@@ -6,10 +7,20 @@ namespace VmLab.Running;
 /// <param name="command">What runs, where it is a command.</param>
 sealed class ChannelTask(uint id, string? command)
 {
+    /// <summary>A task under way.</summary>
+    [Schema("channel-task", version: 1)]
+    public readonly record struct State(uint Id, string? Command, Values<byte> Output, Values<byte> Error);
+
     /// <summary>Most bytes that a guest may send for one task; a command that prints more is cut off.</summary>
     public const int MostBytes = 256 << 20;
 
     readonly MemoryStream _output = new(), _error = new();
+
+    public ChannelTask(State state) : this(state.Id, state.Command)
+    {
+        _output.Write(state.Output.Span);
+        _error.Write(state.Error.Span);
+    }
 
     public uint Id => id;
 
@@ -44,6 +55,8 @@ sealed class ChannelTask(uint id, string? command)
         }
         return IsDone;
     }
+
+    public State Save() => new(id, command, new Values<byte>(Output), new Values<byte>(Error));
 
     public void LosePower() => HasLostPower = IsDone = true;
 

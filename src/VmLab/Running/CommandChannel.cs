@@ -1,3 +1,4 @@
+using VmLab.Core;
 using VmLab.Guests.Channel;
 
 namespace VmLab.Running;
@@ -6,8 +7,15 @@ namespace VmLab.Running;
 /// The lab's end of a machine's command channel: what was asked of the agent in the guest, and what came of it.
 /// </summary>
 /// <param name="send">Hands bytes to the guest's second serial port.</param>
-sealed class CommandChannel(Action<byte[]> send)
+sealed class CommandChannel(Action<byte[]> send) : ISnapshot<CommandChannel.State>
 {
+    /// <summary>What is under way in both directions.</summary>
+    /// <param name="Held">What is asked of a guest that does not listen yet.</param>
+    [Schema("command-channel", version: 1)]
+    public readonly record struct State(
+        bool IsReady, uint LastId, Values<ChannelTask.State> Tasks, Values<Values<byte>> Held,
+        ChannelDecoder.State Decoder, ChannelOutbox.State Outbox);
+
     readonly ChannelDecoder _decoder = new();
     readonly ChannelOutbox _outbox = new();
     readonly Dictionary<uint, ChannelTask> _tasks = [];
@@ -16,6 +24,9 @@ sealed class CommandChannel(Action<byte[]> send)
 
     /// <summary>The agent has said that it is there.</summary>
     public bool IsReady { get; private set; }
+
+    /// <summary>The commands under way, oldest first.</summary>
+    public IEnumerable<ChannelTask> Commands => _tasks.Values.Where(task => task.Command is not null).OrderBy(task => task.Id);
 
     public ChannelTask Run(string command) => Ask(id => ChannelRequest.Run(id, command), command);
 
@@ -56,6 +67,21 @@ sealed class CommandChannel(Action<byte[]> send)
         _outbox.Clear();
         _decoder.Reset();
         IsReady = false;
+    }
+
+    public State Save() => new(
+        IsReady, _lastId, new Values<ChannelTask.State>([.. _tasks.Values.OrderBy(task => task.Id).Select(task => task.Save())]),
+        new Values<Values<byte>>([.. _held.Select(request => new Values<byte>(request))]), _decoder.Save(), _outbox.Save());
+
+    public void Restore(State state)
+    {
+        (IsReady, _lastId) = (state.IsReady, state.LastId);
+        _tasks.Clear();
+        foreach (ChannelTask.State task in state.Tasks) _tasks.Add(task.Id, new ChannelTask(task));
+        _held.Clear();
+        _held.AddRange(state.Held.Select(request => request.Span.ToArray()));
+        _decoder.Restore(state.Decoder);
+        _outbox.Restore(state.Outbox);
     }
 
     ChannelTask Ask(Func<uint, byte[]> encode, string? command = null)

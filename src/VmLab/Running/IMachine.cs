@@ -1,8 +1,12 @@
+using VmLab.Core;
 using VmLab.Introspection;
 using VmLab.Machines;
 using VmLab.Machines.Gdb;
 
 namespace VmLab.Running;
+
+/// <summary>Powers a machine on, or makes one as it was at a moment.</summary>
+delegate IMachine MachineBuilder(MachineConfig config, FramePool pool, MachineMoment? moment);
 
 /// <summary>What a lab needs of a machine: the emulated PC, or a scripted one in tests of the lab itself.</summary>
 interface IMachine : IDisposable
@@ -46,4 +50,10 @@ interface IMachine : IDisposable
     void PowerOff();
 
     ulong StateHash();
+
+    /// <inheritdoc cref="Machine.Snapshot"/>
+    MachineMoment Snapshot();
+
+    /// <inheritdoc cref="Machine.Restore"/>
+    void Restore(MachineMoment moment);
 }

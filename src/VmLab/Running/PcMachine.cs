@@ -18,7 +18,8 @@ sealed class PcMachine(Machine machine) : IMachine
     public ulong Rip => machine.Cpu.Rip;
     public ulong Rflags => machine.Cpu.RflagsValue;
 
-    public static IMachine PowerOn(MachineConfig config, FramePool pool) => new PcMachine(new Machine(config, pool));
+    public static IMachine Build(MachineConfig config, FramePool pool, MachineMoment? moment) =>
+        new PcMachine(moment is null ? new Machine(config, pool) : new Machine(config, pool, moment));
 
     public void Connect(Action<byte> console, Action<byte> channel)
     {
@@ -53,6 +54,14 @@ sealed class PcMachine(Machine machine) : IMachine
     public void PowerOff() => machine.PowerOff();
 
     public ulong StateHash() => machine.StateHash();
+
+    public MachineMoment Snapshot() => machine.Snapshot();
+
+    public void Restore(MachineMoment moment)
+    {
+        machine.Restore(moment);
+        _gdb?.Rewind();
+    }
 
     public void Dispose() => machine.Dispose();
 }

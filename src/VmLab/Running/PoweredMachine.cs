@@ -8,6 +8,11 @@ namespace VmLab.Running;
 /// </summary>
 sealed class PoweredMachine : IDisposable
 {
+    /// <summary>The machine at one moment.</summary>
+    /// <param name="StartedAt">Lab time, in nanoseconds, of machine time 0.</param>
+    /// <param name="RetiredBefore">Counts up to the last quantum's end.</param>
+    public sealed record Moment(MachineMoment Machine, ulong StartedAt, ulong RetiredBefore, bool IsHeavy);
+
     /// <summary>Counts of machine time between two lines of the hash log.</summary>
     public const ulong CheckpointInterval = 100_000_000;
 
@@ -69,6 +74,19 @@ sealed class PoweredMachine : IDisposable
 
     /// <summary>The machine's clock stood still for so long.</summary>
     public void Delay(ulong nanoseconds) => _startedAt += nanoseconds;
+
+    /// <summary>Takes a moment, between two quanta.</summary>
+    public Moment Snapshot() => new(_machine.Snapshot(), _startedAt, _retiredBefore, IsHeavy);
+
+    public void Restore(Moment moment)
+    {
+        _machine.Restore(moment.Machine);
+        Take(moment);
+    }
+
+    /// <summary>Takes over all but what the machine itself remembers.</summary>
+    public void Take(Moment moment) =>
+        (_startedAt, _retiredBefore, IsHeavy) = (moment.StartedAt, moment.RetiredBefore, moment.IsHeavy);
 
     public void Dispose() => _machine.Dispose();
 
