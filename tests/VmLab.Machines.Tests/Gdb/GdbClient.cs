@@ -34,12 +34,24 @@ sealed class GdbClient : IDisposable
     {
         var text = new StringBuilder();
         int value;
-        do value = _stream.ReadByte();
+        do value = ReadByte();
         while (value is not ('$' or -1));
-        while ((value = _stream.ReadByte()) is not ('#' or -1)) text.Append((char)value);
-        _stream.ReadByte();
-        _stream.ReadByte();
+        while ((value = ReadByte()) is not ('#' or -1)) text.Append((char)value);
+        ReadByte();
+        ReadByte();
         return text.ToString();
+    }
+
+    int ReadByte()
+    {
+        try
+        {
+            return _stream.ReadByte();
+        }
+        catch (IOException)
+        {
+            return -1;
+        }
     }
 
     public void Dispose() => _client.Dispose();
