@@ -29,14 +29,14 @@ public static class Cpuid
     enum Further : uint
     {
         Sse3 = 1, Ssse3 = 1 << 9, Cx16 = 1 << 13, Pcid = 1 << 17, Sse41 = 1 << 19, Sse42 = 1 << 20, X2Apic = 1 << 21,
-        Popcnt = 1 << 23, TscDeadline = 1 << 24, Rdrand = 1 << 30, Hypervisor = 1U << 31,
+        Popcnt = 1 << 23, TscDeadline = 1 << 24, XSave = 1 << 26, OsXSave = 1 << 27, Rdrand = 1 << 30, Hypervisor = 1U << 31,
     }
 
     const Basic AllBasic = Basic.Fpu | Basic.De | Basic.Pse | Basic.Tsc | Basic.Msr | Basic.Pae | Basic.Cx8 | Basic.Apic | Basic.Sep
         | Basic.Mtrr | Basic.Pge | Basic.Cmov | Basic.Pat | Basic.Pse36 | Basic.Clflush | Basic.Mmx | Basic.Fxsr | Basic.Sse | Basic.Sse2;
 
     const Further AllFurther = Further.Sse3 | Further.Ssse3 | Further.Cx16 | Further.Pcid | Further.Sse41 | Further.Sse42 | Further.X2Apic
-        | Further.Popcnt | Further.TscDeadline | Further.Rdrand | Further.Hypervisor;
+        | Further.Popcnt | Further.TscDeadline | Further.XSave | Further.Rdrand | Further.Hypervisor;
 
     // Leaf 7: FSGSBASE, SMEP, INVPCID, RDSEED, SMAP, CLFLUSHOPT; and UMIP.
     const uint Leaf7B = 1 | 1 << 7 | 1 << 10 | 1 << 18 | 1 << 20 | 1 << 23, Leaf7C = 1 << 2;
@@ -45,15 +45,21 @@ public static class Cpuid
     const uint Extended1C = 1;
     const uint Extended1D = 1 << 11 | 1 << 20 | 1 << 26 | 1 << 27 | 1 << 29 | (uint)AllBasic & 0x0183_F3FF;
 
+    // Leaf 13, subleaf 1: XSAVEOPT, XSAVEC and compacted XRSTOR, XGETBV of what is in use.
+    const uint SavingVariants = 1 | 1 << 1 | 1 << 2;
+
     const uint InvariantTsc = 1 << 8;
 
     /// <summary>The four registers of a leaf.</summary>
     /// <param name="apicId">Number of the local APIC.</param>
-    public static (uint Eax, uint Ebx, uint Ecx, uint Edx) Leaf(uint leaf, uint subleaf, uint apicId) => leaf switch
+    /// <param name="hasOsXSave">CR4.OSXSAVE is set.</param>
+    public static (uint Eax, uint Ebx, uint Ecx, uint Edx) Leaf(uint leaf, uint subleaf, uint apicId, bool hasOsXSave = false) => leaf switch
     {
         0 => Text(0x16, "AuthcAMDenti"),
-        1 => (Signature, apicId << 24 | 1 << 16 | 8 << 8, (uint)AllFurther, (uint)AllBasic),
+        1 => (Signature, apicId << 24 | 1 << 16 | 8 << 8, (uint)(AllFurther | (hasOsXSave ? Further.OsXSave : 0)), (uint)AllBasic),
         7 when subleaf == 0 => (0, Leaf7B, Leaf7C, 0),
+        0xD when subleaf == 0 => ((uint)XSaveOps.Supported, XSaveOps.AreaSize, XSaveOps.AreaSize, 0),
+        0xD when subleaf == 1 => (SavingVariants, XSaveOps.AreaSize, 0, 0),
         0x15 => (1, TscFrequency / 25_000_000, 25_000_000, 0),
         0x16 => (TscFrequency / 1_000_000, TscFrequency / 1_000_000, 100, 0),
         HypervisorBase => Text(HypervisorBase, "VmLabVmLab  "),

@@ -14,5 +14,8 @@ public sealed class LimitReachedException(string what, string report) : GuestExc
 /// <summary>The machine stopped, or every machine did: powered off, triple-faulted, or stuck.</summary>
 public sealed class MachineStoppedException(string what, string report) : GuestException(what, report);
 
+/// <summary>What the script said of the lab by Always or Sometimes is not so.</summary>
+public sealed class InvariantException(string what, string report) : GuestException(what, report);
+
 /// <summary>VmLab or the host failed, not the guest.</summary>
 public sealed class InfrastructureException(string message, Exception? cause = null) : LabException(message, cause);

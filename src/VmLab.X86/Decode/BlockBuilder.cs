@@ -12,8 +12,11 @@ sealed unsafe class BlockBuilder : IDisposable
 
     const int LongestInstruction = 15;
 
-    // What CPUID does not announce decodes as it did before it was there: F3 0F BC is BSF, not TZCNT.
-    const DecoderOptions Options = DecoderOptions.NoMPFX_0FBC | DecoderOptions.NoMPFX_0FBD | DecoderOptions.NoWbnoinvd;
+    // As CPUID says: AMD's reading where makers differ (near branches of 16 bits in 64-bit code, say), and what is not announced
+    // decodes as it did before it was there: F3 0F BC is BSF, not TZCNT.
+    const DecoderOptions Options =
+        DecoderOptions.AMD | DecoderOptions.NoMPFX_0FBC | DecoderOptions.NoMPFX_0FBD | DecoderOptions.NoWbnoinvd
+        | DecoderOptions.ForceReservedNop;
 
     readonly PointerReader _reader = new();
     readonly Decoder _decoder16, _decoder32, _decoder64;
@@ -116,6 +119,7 @@ sealed unsafe class BlockBuilder : IDisposable
         if (handler == null) handler = ConditionTable.Find(form);
         if (handler == null) handler = VectorTable.Find(form);
         if (handler == null) handler = SystemTable.Find(form);
+        if (handler == null) handler = XSaveTable.Find(form);
         if (handler == null) handler = X87Table.Find(form);
         if (handler == null) handler = LegacyTable.Find(form);
         return handler;

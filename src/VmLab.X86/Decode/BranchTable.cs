@@ -66,9 +66,9 @@ static unsafe class BranchTable
 
     static Handler Loop(in Form f)
     {
-        Code code = f.Instruction.Code;
-        f.Op->Extra = code is Code.Loop_rel8_64_RCX or Code.Loope_rel8_64_RCX or Code.Loopne_rel8_64_RCX or Code.Jrcxz_rel8_64 or Code.Jrcxz_rel8_16 ? (byte)64
-            : code.ToString().Contains("ECX", StringComparison.OrdinalIgnoreCase) ? (byte)32
+        string code = f.Instruction.Code.ToString();
+        f.Op->Extra = code.Contains("RCX", StringComparison.OrdinalIgnoreCase) ? (byte)64
+            : code.Contains("ECX", StringComparison.OrdinalIgnoreCase) ? (byte)32
             : (byte)16;
         return f.Instruction.Mnemonic switch
         {

@@ -32,9 +32,10 @@ static unsafe class MoveTable
         Mnemonic.Stc => &Moves.SetCarry,
         Mnemonic.Cld => &Moves.ClearDirection,
         Mnemonic.Std => &Moves.SetDirection,
-        Mnemonic.Nop or Mnemonic.Pause or Mnemonic.Endbr64 or Mnemonic.Endbr32 or Mnemonic.Lfence or Mnemonic.Mfence or Mnemonic.Sfence
-            or Mnemonic.Prefetchnta or Mnemonic.Prefetcht0 or Mnemonic.Prefetcht1 or Mnemonic.Prefetcht2 or Mnemonic.Prefetchw
-            or Mnemonic.Prefetch or Mnemonic.Reservednop => &Moves.Nothing,
+        Mnemonic.Pause when f.IsLong && (f.Code[f.Instruction.Length - 2] & 0xF1) == 0x41 => XchgR8(f),
+        Mnemonic.Nop or Mnemonic.Pause or Mnemonic.Lfence or Mnemonic.Mfence or Mnemonic.Sfence => &Moves.Nothing,
+        // 0F 0D is PREFETCH of memory, 0F 18 to 1F hints that this processor takes no notice of.
+        Mnemonic.Reservednop => IsPrefetchOfRegister(f.Instruction) ? &SystemOps.InvalidOpcode : &Moves.Nothing,
         Mnemonic.Movnti => f.Width(1) == 8 ? Store<W64>(f) : Store<W32>(f),
         Mnemonic.Movsb or Mnemonic.Movsw or Mnemonic.Movsd or Mnemonic.Movsq when f.Instruction.IsStringInstruction => String<MoveString>(f),
         Mnemonic.Stosb or Mnemonic.Stosw or Mnemonic.Stosd or Mnemonic.Stosq => String<FillString>(f),
@@ -122,6 +123,19 @@ static unsafe class MoveTable
     {
         f.SetA(0).Op->Extra = f.Address switch { AddressKind.Narrow32 => 32, AddressKind.Narrow16 => 16, _ => 64 };
         return f.Width(0) switch { 2 => &Moves.LoadAddress<W16>, 4 => &Moves.LoadAddress<W32>, _ => &Moves.LoadAddress<W64> };
+    }
+
+    static bool IsPrefetchOfRegister(in Instruction i) => i.Op0Kind == OpKind.Register
+        && i.Code is Code.Reservednop_rm16_r16_0F0D or Code.Reservednop_rm32_r32_0F0D or Code.Reservednop_rm64_r64_0F0D;
+
+    /// <summary>F3 90 is PAUSE, but with REX.B it is no NOP: it exchanges R8 and RAX.</summary>
+    static Handler XchgR8(in Form f)
+    {
+        bool isWide = (f.Code[f.Instruction.Length - 2] & 8) != 0;
+        bool isShort = new ReadOnlySpan<byte>(f.Code, f.Instruction.Length).Contains((byte)0x66);
+        f.Op->A = Form.OffsetOf(Iced.Intel.Register.R8);
+        f.Op->B = Form.OffsetOf(Iced.Intel.Register.RAX);
+        return isWide ? &Moves.Exchange<W64> : isShort ? &Moves.Exchange<W16> : &Moves.Exchange<W32>;
     }
 
     static Handler Xchg(in Form f) => f.Width(0) switch

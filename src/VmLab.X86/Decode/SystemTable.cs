@@ -65,13 +65,23 @@ static unsafe class SystemTable
                 return f.SetA(0).Width(0) switch { 2 => &SystemOps.Random<W16>, 4 => &SystemOps.Random<W32>, _ => &SystemOps.Random<W64> };
             case Mnemonic.Rdfsbase or Mnemonic.Rdgsbase or Mnemonic.Wrfsbase or Mnemonic.Wrgsbase: return SegmentBase(f);
             case Mnemonic.Jmp when i.IsJmpFarIndirect: f.Op->Extra = (byte)(i.MemorySize.GetSize() - 2); return Address<JumpFarBody>(f);
-            case Mnemonic.Call when i.IsCallFarIndirect: f.Op->Extra = (byte)(i.MemorySize.GetSize() - 2); return Address<CallFarBody>(f);
+            case Mnemonic.Call when i.IsCallFarIndirect:
+                f.Op->Extra = (byte)(i.MemorySize.GetSize() - 2);
+                f.Op->B = IsCallOfWideStack(f) ? (byte)8 : f.Op->Extra;
+                return Address<CallFarBody>(f);
             case Mnemonic.Jmp when i.IsJmpFar:
                 f.Op->Immediate = i.Op0Kind == OpKind.FarBranch32 ? i.FarBranch32 : i.FarBranch16;
                 f.Op->Displacement = i.FarBranchSelector;
                 return &SegmentOps.JumpFarDirect;
             default: return null;
         }
+    }
+
+    /// <summary>FF /3 with REX.W: on AMD's processors the pointer stays m16:32, and only what is pushed is of 64 bits.</summary>
+    static bool IsCallOfWideStack(in Form f)
+    {
+        int opcode = new ReadOnlySpan<byte>(f.Code, f.Instruction.Length).IndexOf((byte)0xFF);
+        return f.IsLong && opcode > 0 && (f.Code[opcode - 1] & 0xF8) == 0x48;
     }
 
     static Handler Iret(in Form f)

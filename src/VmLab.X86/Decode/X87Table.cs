@@ -1,3 +1,5 @@
+using Iced.Intel;
+
 namespace VmLab.X86;
 
 /// <summary>Chooses the handler of an x87 instruction: opcodes D8 to DF by their own map, and FWAIT.</summary>
@@ -9,7 +11,7 @@ static unsafe class X87Table
     public static Handler Find(in Form f)
     {
         byte* code = f.Code;
-        if (f.Instruction.Mnemonic == Iced.Intel.Mnemonic.Wait) return &X87Ops.Wait;
+        if (f.Instruction.Mnemonic == Mnemonic.Wait) return &X87Ops.Wait;
         while (IsPrefix(*code, f.IsLong)) code++;
         if ((*code & 0xF8) != Escape) return null;
         int escape = *code & 7;
@@ -17,20 +19,13 @@ static unsafe class X87Table
         f.Op->Immediate = (ulong)(escape << 8 | modRm);   // the x87's own opcode register has these eleven bits
         if (modRm >= 0xC0) return &X87Ops.RegisterForm;
         f.Op->Extra = (byte)(escape << 3 | modRm >> 3 & 7);
-        f.Op->B = HasOperandSizePrefix(f) ? (byte)1 : (byte)0;
+        f.Op->B = f.Instruction.MemorySize is MemorySize.FpuEnv14 or MemorySize.FpuState94 ? (byte)1 : (byte)0;
         return f.Address switch
         {
             AddressKind.Narrow32 => &X87Ops.MemoryForm<Address32>,
             AddressKind.Narrow16 => &X87Ops.MemoryForm<Address16>,
             _ => &X87Ops.MemoryForm<FullAddress>,
         };
-    }
-
-    static bool HasOperandSizePrefix(in Form f)
-    {
-        for (byte* code = f.Code; IsPrefix(*code, f.IsLong); code++)
-            if (*code == 0x66) return true;
-        return false;
     }
 
     static bool IsPrefix(byte value, bool isLong) =>

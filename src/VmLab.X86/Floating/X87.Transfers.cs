@@ -133,6 +133,14 @@ public static partial class X87
         if (pops) Pop(ref state);
     }
 
+    /// <summary>FSTP1, an old name of FSTP ST(i) that does not mind an empty ST(0).</summary>
+    public static void StoreUnchecked(ref X87State state, int i)
+    {
+        state.SetConditions(0, X87State.C1);
+        state[i] = state[0];
+        Pop(ref state);
+    }
+
     /// <summary>FXCH: an empty register counts, masked, as the indefinite NaN.</summary>
     public static void Exchange(ref X87State state, int i)
     {

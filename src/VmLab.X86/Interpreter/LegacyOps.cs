@@ -114,10 +114,14 @@ static unsafe class LegacyOps
     public static Op* AdjustPrivilegeInMemory<TAddress>(CpuState* s, Op* op)
         where TAddress : IAddress
     {
-        byte* target = Exec.Modifiable(s, op, TAddress.Of(s, op), 2);
-        if (target == null) return Exec.Abandon(s, op);
-        Flags.SetZero(s, Raise((ushort*)target, *(ushort*)((byte*)s + op->B)));
-        return Exec.Finish(s, op);
+        ulong linear = TAddress.Of(s, op);
+        byte* source = Exec.Readable(s, op, linear, 2);
+        if (source == null) return Exec.Abandon(s, op);
+        ushort selector = *(ushort*)source;
+        bool isRaised = Raise(&selector, *(ushort*)((byte*)s + op->B));
+        if (isRaised && Exec.Store<W16>(s, op, linear, selector) == null) return null;
+        Flags.SetZero(s, isRaised);
+        return op + 1;
     }
 
     /// <summary>LDS, LES, LSS, LFS, LGS; <see cref="Op.Extra"/> is the segment.</summary>

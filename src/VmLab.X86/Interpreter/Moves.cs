@@ -199,6 +199,7 @@ static unsafe class Moves
             }
             if (Exec.Store<W>(s, op, Stack.Linear(s, frame - size * (ulong)i), pointer) == null) return null;
         }
+        if (!cpu.ProbeWrite(op, Stack.Linear(s, lowest - op->Immediate), 1)) return Exec.Abandon(s, op);
         W.WriteRegister((byte*)(s->Gpr + Gpr.Rbp), frame);
         Stack.SetPointer(s, lowest - op->Immediate);
         return op + 1;
@@ -211,7 +212,9 @@ static unsafe class Moves
     public static Op* Translate<TAddress>(CpuState* s, Op* op)
         where TAddress : IAddress
     {
-        byte* source = Exec.Readable(s, op, TAddress.Of(s, op) + (byte)s->Gpr[Gpr.Rax], 1);
+        Op reached = *op;   // AL is part of the offset, and wraps with it
+        reached.Displacement += (byte)s->Gpr[Gpr.Rax];
+        byte* source = Exec.Readable(s, op, TAddress.Of(s, &reached), 1);
         if (source == null) return Exec.Abandon(s, op);
         *(byte*)s = *source;
         return op + 1;

@@ -63,7 +63,9 @@ struct LoadRights : IInspection
 
     public static bool TryUse(Descriptor descriptor, out ulong value, out bool writes)
     {
-        value = (ulong)descriptor.Rights << 8 & 0xF0_FF00;
+        bool isGranular = (descriptor.Rights & SegmentRights.Granular) != 0;
+        // Bits 19 to 16 of the limit lie between the rights; the AMD APM hands them out, the Intel SDM leaves them open.
+        value = (ulong)descriptor.Rights << 8 | (isGranular ? descriptor.Limit >> 12 : descriptor.Limit) & 0xF_0000;
         return writes = true;
     }
 }

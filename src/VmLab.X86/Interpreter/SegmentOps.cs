@@ -138,12 +138,13 @@ static unsafe class SegmentOps
         return Vcpu.Of(s).JumpFar(op, *(ushort*)(source + op->Extra), Offset(source, op->Extra));
     }
 
+    /// <summary>CALL m16:n; <see cref="Op.Extra"/> is the width of the offset, B of what is pushed, in bytes.</summary>
     public static Op* CallFar<TAddress>(CpuState* s, Op* op)
         where TAddress : IAddress
     {
         byte* source = Exec.Readable(s, op, TAddress.Of(s, op), 2 + op->Extra);
         if (source == null) return Exec.Abandon(s, op);
-        return Vcpu.Of(s).CallFar(op, *(ushort*)(source + op->Extra), Offset(source, op->Extra), op->Extra);
+        return Vcpu.Of(s).CallFar(op, *(ushort*)(source + op->Extra), Offset(source, op->Extra), op->B);
     }
 
     /// <summary>JMP ptr16:n of compatibility mode: the selector is in <see cref="Op.Displacement"/>.</summary>

@@ -211,10 +211,11 @@ static unsafe class Shifts
         where TAddress : IAddress
         where TSource : ISource
     {
-        ulong linear = TAddress.Of(s, op);
         ulong number = W.Read(TSource.Pointer(s, op, W.Bytes));
+        Op reached = *op;   // the bit's distance wraps with the address
         if (typeof(TSource) == typeof(Register))
-            linear += (ulong)((long)W.SignExtend(number) >> (W.Bytes == 8 ? 6 : W.Bytes == 4 ? 5 : 4)) * (ulong)W.Bytes;
+            reached.Displacement += ((long)W.SignExtend(number) >> (W.Bytes == 8 ? 6 : W.Bytes == 4 ? 5 : 4)) * W.Bytes;
+        ulong linear = TAddress.Of(s, &reached);
         ulong bit = 1UL << (int)(number & (ulong)(W.Bits - 1));
         byte* target = TOp.Writes ? Exec.Modifiable(s, op, linear, W.Bytes) : Exec.Readable(s, op, linear, W.Bytes);
         if (target == null) return Exec.Abandon(s, op);

@@ -7,7 +7,7 @@ namespace VmLab.X86;
 static unsafe class SseState
 {
     /// <summary>The bits of MXCSR that exist, which FXSAVE tells in its MXCSR_MASK.</summary>
-    const uint MxcsrBits = 0xFFFF;
+    public const uint MxcsrBits = 0xFFFF;
 
     // The image, in bytes. Source: Intel SDM vol. 1 table 10-2.
     const int ImageSize = 512, MxcsrOffset = 24, MaskOffset = 28, XmmOffset = 160;
@@ -83,5 +83,6 @@ static unsafe class SseState
         return op + 1;
     }
 
-    static uint XmmBytes(CpuState* s) => (s->ModeKey & CodeKey.Long) != 0 ? 256U : 128U;
+    /// <summary>What of the registers the mode has: eight outside 64-bit mode.</summary>
+    public static uint XmmBytes(CpuState* s) => (s->ModeKey & CodeKey.Long) != 0 ? 256U : 128U;
 }

@@ -14,7 +14,7 @@ static unsafe class SystemOps
     public static Op* Cpuid(CpuState* s, Op* op)
     {
         Vcpu.Of(s).Count(ExitReason.Cpuid);
-        var (eax, ebx, ecx, edx) = X86.Cpuid.Leaf((uint)s->Gpr[Gpr.Rax], (uint)s->Gpr[Gpr.Rcx], apicId: 0);
+        var (eax, ebx, ecx, edx) = X86.Cpuid.Leaf((uint)s->Gpr[Gpr.Rax], (uint)s->Gpr[Gpr.Rcx], apicId: 0, (s->Cr4 & Cr4.XSave) != 0);
         s->Gpr[Gpr.Rax] = eax;
         s->Gpr[Gpr.Rbx] = ebx;
         s->Gpr[Gpr.Rcx] = ecx;

@@ -215,6 +215,7 @@ static unsafe class X87Ops
             case < 0xC8: X87.LoadRegister(ref x87, i); return true;
             case < 0xD0: X87.Exchange(ref x87, i); return true;
             case 0xD0: return true;
+            case >= 0xD8 and <= 0xDF: X87.StoreUnchecked(ref x87, i); return true;
             case 0xE0: X87.Negate(ref x87); return true;
             case 0xE1: X87.Absolute(ref x87); return true;
             case 0xE4: X87.Test(ref x87); return true;

@@ -33,7 +33,7 @@ public static class Cr4
     /// <summary>The bits that this processor has; any other raises #GP(0).</summary>
     public const ulong Supported = TimeStampDisable | DebugExtensions | PageSizeExtensions
         | PhysicalAddressExtension | GlobalPages | PerformanceCounters | FxSave | SimdExceptions
-        | UserModeInstructionPrevention | FsGsBase | Pcid | Smep | Smap;
+        | UserModeInstructionPrevention | FsGsBase | Pcid | XSave | Smep | Smap;
 }
 
 /// <summary>Bits of the extended feature enable register. Source: AMD APM vol. 2 §3.1.7.</summary>

@@ -17,8 +17,8 @@ public unsafe struct CpuState
     public const int GprOffset = 0, ZeroOffset = 128, RipOffset = 136;
     public const int SegmentCount = 6, NoSegment = 6;
 
-    /// <summary>The longest operand: an FXSAVE area.</summary>
-    public const int ScratchBytes = 512;
+    /// <summary>The longest operand: an XSAVE area.</summary>
+    public const int ScratchBytes = XSaveOps.AreaSize;
 
     /// <summary>RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8 to R15.</summary>
     public fixed ulong Gpr[16];

@@ -40,13 +40,14 @@ public sealed class KaslrTests
     [TestCase("linux-image-amd64", KernelUnpacking.OnHost)]
     [TestCase("linux-image-amd64", KernelUnpacking.InGuest)]
     [Explicit("Boots eleven Debian kernels a case."), Category("Slow")]
-    public void Ten_seeds_give_ten_addresses_and_a_seed_always_the_same(string kernel, KernelUnpacking unpacking)
+    public void Ten_seeds_give_ten_places_and_a_seed_always_the_same(string kernel, KernelUnpacking unpacking)
     {
         Guest guest = Guest.Debian(kernel: new DebianKernel(kernel), unpacking: unpacking, kaslr: Kaslr.Seeded);
         string[] runs = [.. Enumerable.Range(1, 10).Select(seed => PlacesOf(guest, (ulong)seed))];
         TestContext.Out.WriteLine(string.Join('\n', runs));
 
-        Assert.That(runs.Select(run => run.Split('\n')[0]), Is.Unique.And.None.EqualTo(LinkedText));
+        // One of the two addresses may well be drawn twice.
+        Assert.That(runs.Select(run => run[..run.LastIndexOf('\n')]), Is.Unique.And.None.StartsWith(LinkedText));
         Assert.That(PlacesOf(guest, seed: 1), Is.EqualTo(runs[0]));
     }
 

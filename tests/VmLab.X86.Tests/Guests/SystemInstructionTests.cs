@@ -236,7 +236,7 @@ public sealed unsafe class SystemInstructionTests : GuestTest
             code.sete(r9b);
         });
 
-        Assert.That((Register(Gpr.Rax), Register(Gpr.Rbx)), Is.EqualTo((rights & 0xF0_FF00, limit)));
+        Assert.That((Register(Gpr.Rax), Register(Gpr.Rbx)), Is.EqualTo((rights & 0xFF_FF00, limit)));
         Assert.That((Register(8) & 1, Register(9) & 1), Is.EqualTo((1UL, 1UL)));
     }
 

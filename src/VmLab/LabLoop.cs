@@ -1,0 +1,257 @@
+using System.Globalization;
+using System.Text;
+using VmLab.Guests;
+using VmLab.Machines;
+using VmLab.Running;
+
+namespace VmLab;
+
+// The loop: waits, quanta, and what happens between them.
+public sealed partial class Lab
+{
+    /// <summary>A wait that throws at its limit, and when its machine stops.</summary>
+    /// <param name="failure">Says what did not come, for the message: "alice's console did not show ...".</param>
+    /// <param name="machine">The machine that must bring it, or <see langword="null"/> for any.</param>
+    internal Wait<T> WaitFor<T>(string failure, TimeSpan? within, Vm? machine, bool needsKernel, Look<T> look)
+    {
+        TimeSpan limit = within ?? _options.Limit;
+        return new Wait<T>
+        {
+            LimitAt = limit == Timeout.InfiniteTimeSpan ? ulong.MaxValue : TimeAfter(limit),
+            Machine = machine,
+            NeedsKernel = needsKernel,
+            Look = look,
+            OnLimit = () => throw new LimitReachedException(
+                $"{failure} within {Spoken(limit)} of guest time.", ReportOf(machine)),
+            OnHopeless = () => throw new MachineStoppedException(
+                $"{failure}: {machine?.WhyStopped ?? "no machine runs any more"}.", ReportOf(machine)),
+        };
+    }
+
+    /// <summary>Waits for something; every await of a lab goes through here.</summary>
+    internal Task<T> Await<T>(Wait<T> wait, CancellationToken cancellation)
+    {
+        RequireOpen();
+        if (_broken is { } broken) return Task.FromException<T>(broken);
+        if (cancellation.IsCancellationRequested) return Task.FromCanceled<T>(cancellation);
+        if (_options.Stop.IsCancellationRequested) return Task.FromCanceled<T>(_options.Stop);
+        if (wait.TryEnd(Nanoseconds, IsHopeless(wait))) return wait.Task;
+        _waits.Add(wait);
+        return cancellation.CanBeCanceled ? Cancellable(wait, cancellation) : wait.Task;
+    }
+
+    /// <summary>
+    /// Runs every machine to the end of the quantum, or to the nearest end of a wait, and settles what came of it.
+    /// </summary>
+    internal void Advance()
+    {
+        if (_options.Stop.IsCancellationRequested)
+        {
+            EndWaits(wait => wait.Cancel(_options.Stop));
+            return;
+        }
+        ulong target = Math.Min((Nanoseconds / s_quantum + 1) * s_quantum, Math.Max(_agenda.Next, Nanoseconds));
+        foreach (Wait wait in _waits) target = Math.Min(target, wait.LimitAt);
+        var running = _machines.FindAll(machine => machine.IsRunning).ConvertAll(machine => machine.Powered);
+        if (_options.ShuffleSeed is not null) Shuffle(running);
+        _watchdog?.Begin();
+        using (_options.Stop.UnsafeRegister(_ => DropGdb(), null)) _crew.Run(running, target);
+        _watchdog?.End();
+        Nanoseconds = target;
+        Settle();
+        if (IsKilledByGdb) EndWaits(wait => wait.Cancel(new CancellationToken(canceled: true)));
+        _options.Observer?.Advanced(this);
+    }
+
+    internal void Add(Vm? machine, string what) => Add(machine, Nanoseconds, what);
+
+    internal void Add(Vm? machine, ulong time, string what)
+    {
+        _happened.Add((time, machine?.Index ?? -1, new TimelineEvent(Time(time), machine?.Name, what)));
+        if (!_isSettling) WriteTimeline();
+    }
+
+    internal void RequireOpen()
+    {
+        _pump.RequireHere();
+        if (_isClosed) throw new LabException($"Lab \"{Fleet.Name}\" is closed.");
+    }
+
+    internal void Close()
+    {
+        if (_isClosed) return;
+        _lastReport = ReportOf(_machines);
+        _isClosed = true;
+        EndWaits(wait => wait.Fail(new LabException($"Lab \"{Fleet.Name}\" was closed while this was awaited.")));
+        _watchdog?.Dispose();
+        _crew.Dispose();
+        foreach (Vm machine in _machines) machine.Close();
+        _hashes?.Dispose();
+        if (!_sharesPool) Pool.Dispose();   // else it lives as long as the moments and labs that have frames there
+        _options.Observer?.Closed(this);
+    }
+
+    internal static TimeSpan Time(ulong nanoseconds) => TimeSpan.FromTicks((long)(nanoseconds / 100));
+
+    // Past 500 years, time counts as without end.
+    ulong TimeAfter(TimeSpan time) => (UInt128)Nanoseconds + (UInt128)time.Ticks * 100 is var sum && sum < ulong.MaxValue
+        ? (ulong)sum
+        : ulong.MaxValue;
+
+    static string Spoken(TimeSpan time) => string.Create(CultureInfo.InvariantCulture, $"{time.TotalSeconds:0.######} s");
+
+    static async Task RunOn(Pump pump, Fleet fleet, Func<Lab, Task> script, LabOptions? options)
+    {
+        await using Lab lab = await StartAsync(fleet, options ?? pump.Options);
+        await script(lab);
+        if (lab.Unmet is [var first, ..]) throw new InvariantException($"It was never so that {first}.", lab.Report());
+    }
+
+    async Task<T> Cancellable<T>(Wait<T> wait, CancellationToken cancellation)
+    {
+        await using CancellationTokenRegistration registration = cancellation.UnsafeRegister(
+            _ => _pump.Post(_ => Cancel(wait, cancellation), null), null);
+        return await wait.Task;
+    }
+
+    void Cancel(Wait wait, CancellationToken cancellation)
+    {
+        wait.Cancel(cancellation);
+        _waits.Remove(wait);
+    }
+
+    void Grow(Moment root, MachineBuilder build)
+    {
+        _options.Observer?.Started(this);
+        _guests = root.Guests;
+        foreach (MachineSpec spec in Fleet.Machines)
+            _machines.Add(new Vm(this, spec, _machines.Count, _guests[_machines.Count], build, root.Machines[_machines.Count]));
+        Add(null, $"grown from \"{root.Name}\"");
+    }
+
+    async Task PowerOn(MachineBuilder build)
+    {
+        if (Fleet.Machines.IsEmpty) throw new LabException($"Fleet \"{Fleet.Name}\" has no machine: add one with .Vm(...).");
+        HostMemory.RequireRoomFor(Fleet, HostMemory.Free());
+        _options.Observer?.Started(this);
+        var prepared = new Dictionary<Guest, IBootable>();
+        foreach (MachineSpec spec in Fleet.Machines)
+        {
+            Guest guest = spec.Guest
+                ?? throw new LabException($"Machine \"{spec.Name}\" has nothing to boot: say .Boot(Guest...).");
+            if (!prepared.TryGetValue(guest, out IBootable? bootable))
+                prepared[guest] = bootable = await guest.PrepareAsync(new Preparation(this), _options.Stop);
+            _guests = _guests.Add(bootable);
+            _machines.Add(new Vm(this, spec, _machines.Count, bootable, build, null));
+        }
+        if (_options.Gdb is { } gdb && _pump.Labs.Count == 0) AwaitGdb(gdb);
+    }
+
+    void Settle()
+    {
+        _isSettling = true;
+        foreach (Vm machine in _machines)
+        {
+            if (machine.Powered.Crash is { } crash) EndWaits(wait => wait.Fail(Crashed(machine, crash)));
+            foreach (var (time, hash) in machine.Powered.Checkpoints) _hashes!.Add(machine.Index, machine.Name, time, hash);
+            machine.Powered.Checkpoints.Clear();
+            machine.Deliver();
+        }
+        _hashes?.Flush();
+        foreach (Vm machine in _machines) machine.SettleStatus();
+        _isSettling = false;
+        WriteTimeline();
+        if (_invariants.Look() is { } broken) Break(broken);
+        _agenda.DoDue(Nanoseconds);
+        EndWaits();
+    }
+
+    void Break(string invariant)
+    {
+        Add(null, $"no longer so: {invariant}");
+        _broken = new InvariantException($"It is no longer so that {invariant}.", Report());
+        EndWaits(wait => wait.Fail(_broken));
+    }
+
+    internal Moment TakeMoment(string name)
+    {
+        ArgumentException.ThrowIfNullOrWhiteSpace(name);
+        _sharesPool = true;
+        Add(null, $"snapshot \"{name}\"");
+        return new Moment(name, this, Pool, _guests, [.. _machines.Select(machine => machine.Snapshot())]);
+    }
+
+    void Shuffle(List<PoweredMachine> machines)
+    {
+        for (int i = machines.Count - 1; i > 0; i--)
+        {
+            int other = (int)_shuffle.NextBelow((ulong)i + 1);
+            (machines[i], machines[other]) = (machines[other], machines[i]);
+        }
+    }
+
+    /// <summary>Puts what a quantum brought into the timeline, in the order of (time, machine, sequence).</summary>
+    void WriteTimeline()
+    {
+        foreach (var (_, _, happened) in _happened.OrderBy(entry => (entry.Time, entry.Machine)))
+        {
+            if (_timeline.Count == MostEvents) _timeline.RemoveRange(0, MostEvents / 4);
+            _timeline.Add(happened);
+            _options.Observer?.Happened(this, happened);
+        }
+        _happened.Clear();
+    }
+
+    // A wait's condition may be the script's own code, which may start further waits.
+    void EndWaits()
+    {
+        Wait[] waits = [.. _waits];
+        foreach (Wait wait in waits)
+            if (wait.TryEnd(Nanoseconds, IsHopeless(wait))) _waits.Remove(wait);
+    }
+
+    void EndWaits(Action<Wait> end)
+    {
+        _waits.ForEach(end);
+        _waits.Clear();
+    }
+
+    bool IsHopeless(Wait wait) => !wait.OutlivesMachines && (wait.Machine is { } machine
+        ? machine.Status != MachineStatus.Running || wait.NeedsKernel && machine.HasPanicked
+        : _machines.TrueForAll(machine => machine.Status != MachineStatus.Running));
+
+    InfrastructureException Crashed(Vm machine, Exception crash) => new(
+        $"VmLab itself failed while {machine.Name} ran: {crash.Message}{Environment.NewLine}{ReportOf(machine)}", crash);
+
+    internal string ReportOf(Vm? machine) => ReportOf(machine is null ? _machines : [machine]);
+
+    string ReportOf(IReadOnlyList<Vm> machines)
+    {
+        var report = new StringBuilder();
+        report.Append(
+            CultureInfo.InvariantCulture,
+            $"Lab \"{Fleet.Name}\", seed {Seed}, stood at {Now.TotalSeconds:0.000000} s of guest time.");
+        foreach (Vm machine in machines)
+        {
+            IReadOnlyList<string> lines = machine.Console.Tail(ReportedLines);
+            report.AppendLine().Append(CultureInfo.InvariantCulture, $"  {machine}, {machine.Now.TotalSeconds:0.000000} s, ");
+            report.Append(lines.Count == 0 ? "printed nothing." : "last printed:");
+            foreach (string line in lines) report.AppendLine().Append("    | ").Append(line);
+        }
+        return report.ToString();
+    }
+
+    // Passed on at once, on whatever thread: System.Progress would post it to the pump, which waits.
+    sealed class Preparation(Lab lab) : IProgress<string>
+    {
+        public void Report(string value) => lab._options.Observer?.Preparing(lab, value);
+    }
+
+    void Bark()
+    {
+        if (IsHeldByGdb) return;
+        _options.Observer?.Stalled(this,
+            $"Lab \"{Fleet.Name}\" has been in one quantum for {Spoken(_options.Patience)} of host time, at {Spoken(Now)} of guest time: "
+            + "the host is overloaded, or VmLab hangs. Nothing of this reaches a guest.");
+    }
+}
