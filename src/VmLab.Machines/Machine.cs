@@ -123,6 +123,7 @@ public sealed class Machine : IDisposable
         Status = state.Status;
         _pc.Restore(moment.Devices);
         _cpu.Restore(state.Cpu);
+        Hooks.Reset();
         Exits.Restore(state.Exits);
         Console.Restore(state.Console);
         Channel.Restore(state.Channel);

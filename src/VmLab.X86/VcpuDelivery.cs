@@ -17,7 +17,7 @@ public sealed unsafe partial class Vcpu
         bool hasError = _s->FaultHasError != 0;
         uint error = _s->FaultError, external = isSoftware ? 0U : 1U;
         if (vector == Vector.PageFault && !isExternal) _s->Cr2 = _s->FaultAddress;
-        if ((_s->Cr0 & Cr0.ProtectionEnable) == 0) return FailAltogether();
+        if (!IsProtected) return FailAltogether();
 
         if (!TryReadInterruptGate(vector, isSoftware, external, out Gate gate)) return false;
         if (!TryReadHandlerSegment(gate.Selector, external, out Descriptor code)) return false;

@@ -70,6 +70,16 @@ public sealed unsafe partial class Vcpu
     /// <summary>A repetition was left between two iterations, and RIP is on it.</summary>
     bool IsRepeating => _s->RepeatedAt == Now;
 
+    /// <summary>The same, between runs.</summary>
+    bool IsLeftInRepetition => _s->RepeatedAt == _board.Clock.Now;
+
+    /// <summary>Time is another now: nothing that was noted of it holds.</summary>
+    void ForgetStops()
+    {
+        _passed = s_none;
+        _resumedAt = _shadowedAt = ulong.MaxValue;
+    }
+
     ulong LinearOf(ulong rip)
     {
         ulong linear = rip + _s->SegmentBases[Segment.Cs];

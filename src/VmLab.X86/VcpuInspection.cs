@@ -31,13 +31,19 @@ public sealed unsafe partial class Vcpu
     Span<byte> Remembered => new(_s, (int)((byte*)&_s->Budget - (byte*)_s));
 
     /// <summary>All that the processor remembers.</summary>
-    public VcpuState Save() => new(new Values<byte>(Remembered), Retired);
+    public VcpuState Save()
+    {
+        if (!IsLeftInRepetition) _s->RepeatedAt = ulong.MaxValue;   // how runs were cut is no part of a moment
+        return new(new Values<byte>(Remembered), Retired);
+    }
 
     /// <summary>Sets the state; the memory is restored before.</summary>
     public void Restore(VcpuState state)
     {
         state.Registers.Span.CopyTo(Remembered);
         Retired = state.Retired;
+        ForgetStops();
+        RearmDebugRegisters();
         _tlb.Flush();
         UpdateMode();
     }
@@ -62,7 +68,7 @@ public sealed unsafe partial class Vcpu
         for (int i = 0; i < 11; i++) hash.Add(_s->MtrrFixed[i]);
         for (int i = 0; i < 16; i++) hash.Add(_s->MtrrVariable[i]);
         hash.Add((ulong)_s->Cpl | (ulong)_s->IsHalted << 8 | (ulong)_s->InterruptShadow << 16 | (ulong)_s->NmiBlocked << 24
-            | (ulong)_s->NmiPending << 32 | (ulong)_s->TrapPending << 40 | (IsRepeating ? 1UL << 56 : 0));
+            | (ulong)_s->NmiPending << 32 | (ulong)_s->TrapPending << 40 | (IsLeftInRepetition ? 1UL << 56 : 0));
         hash.Add(_s->Mxcsr);
         for (int i = 0; i < 32; i++) hash.Add(_s->Xmm[i]);
         Floating.X87State x87 = _s->X87;

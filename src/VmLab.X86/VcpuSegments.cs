@@ -88,9 +88,6 @@ public sealed unsafe partial class Vcpu
     // A null selector keeps its number. The base of FS and GS becomes 0 on this processor.
     void SetNull(int segment, ushort selector) => SetSegment(segment, selector, default);
 
-    /// <summary>Loads SS from what SYSCALL and its like give it.</summary>
-    void LoadStack(ushort selector, Descriptor stack) => SetSegment(Segment.Ss, selector, stack);
-
     /// <summary>Loads CS and the privilege level with it; the caller updates the mode.</summary>
     void LoadCode(ushort selector, Descriptor code, int cpl)
     {

@@ -181,6 +181,7 @@ public sealed partial class Lab : IAsyncDisposable
 
     /// <summary>Takes a moment of the whole lab.</summary>
     /// <remarks>Costs a step for each 2 MiB of RAM and each page written since the last moment.</remarks>
+    /// <exception cref="LabException">A hook holds a machine inside a quantum.</exception>
     public Task<Moment> Snapshot(string name)
     {
         RequireOpen();

@@ -12,7 +12,9 @@ public sealed partial class Lab
     /// <summary>A wait that throws at its limit, and when its machine stops.</summary>
     /// <param name="failure">Says what did not come, for the message: "alice's console did not show ...".</param>
     /// <param name="machine">The machine that must bring it, or <see langword="null"/> for any.</param>
-    internal Wait<T> WaitFor<T>(string failure, TimeSpan? within, Vm? machine, bool needsKernel, Look<T> look)
+    /// <param name="isHook">Whether to look where a machine is held, too.</param>
+    internal Wait<T> WaitFor<T>(
+        string failure, TimeSpan? within, Vm? machine, bool needsKernel, Look<T> look, bool isHook = false)
     {
         TimeSpan limit = within ?? _options.Limit;
         return new Wait<T>
@@ -20,6 +22,7 @@ public sealed partial class Lab
             LimitAt = limit == Timeout.InfiniteTimeSpan ? ulong.MaxValue : TimeAfter(limit),
             Machine = machine,
             NeedsKernel = needsKernel,
+            IsHook = isHook,
             Look = look,
             OnLimit = () => throw new LimitReachedException(
                 $"{failure} within {Spoken(limit)} of guest time.", ReportOf(machine)),
@@ -41,7 +44,8 @@ public sealed partial class Lab
     }
 
     /// <summary>
-    /// Runs every machine to the end of the quantum, or to the nearest end of a wait, and settles what came of it.
+    /// Runs every machine to the end of the quantum, or to the nearest end of a wait, and settles what came of it. Where hooks
+    /// hold a machine, the script is told first, and the quantum ends when it has caught up.
     /// </summary>
     internal void Advance()
     {
@@ -50,14 +54,20 @@ public sealed partial class Lab
             EndWaits(wait => wait.Cancel(_options.Stop));
             return;
         }
-        ulong target = Math.Min((Nanoseconds / s_quantum + 1) * s_quantum, Math.Max(_agenda.Next, Nanoseconds));
-        foreach (Wait wait in _waits) target = Math.Min(target, wait.LimitAt);
-        var running = _machines.FindAll(machine => machine.IsRunning).ConvertAll(machine => machine.Powered);
+        bool catchesUp = _machines.Exists(machine => machine.IsHeld);
+        ulong target = catchesUp ? Nanoseconds : NextTarget();
+        var running = _machines.FindAll(machine => catchesUp ? machine.IsHeld : machine.IsRunning)
+            .ConvertAll(machine => machine.Powered);
         if (_options.ShuffleSeed is not null) Shuffle(running);
         _watchdog?.Begin();
         using (_options.Stop.UnsafeRegister(_ => DropGdb(), null)) _crew.Run(running, target);
         _watchdog?.End();
         Nanoseconds = target;
+        if (_machines.Exists(machine => machine.IsHeld))
+        {
+            SettleHooks();
+            return;
+        }
         Settle();
         if (IsKilledByGdb) EndWaits(wait => wait.Cancel(new CancellationToken(canceled: true)));
         _options.Observer?.Advanced(this);
@@ -147,6 +157,30 @@ public sealed partial class Lab
         if (_options.Gdb is { } gdb && _pump.Labs.Count == 0) AwaitGdb(gdb);
     }
 
+    ulong NextTarget()
+    {
+        ulong target = Math.Min((Nanoseconds / s_quantum + 1) * s_quantum, Math.Max(_agenda.Next, Nanoseconds));
+        foreach (Wait wait in _waits) target = Math.Min(target, wait.LimitAt);
+        return target;
+    }
+
+    /// <summary>Tells the script of the machines that hooks hold, in the order of (time, machine).</summary>
+    void SettleHooks()
+    {
+        foreach (Vm machine in _machines.Where(machine => machine.IsHeld).OrderBy(machine => machine.Powered.Now).ToArray())
+        {
+            try
+            {
+                machine.SettleHooks();
+            }
+            catch (Exception failure)   // the script's own: it ends what the script awaits
+            {
+                EndWaits(wait => wait.Fail(failure));
+            }
+        }
+        EndWaits(wait => wait.IsHook);
+    }
+
     void Settle()
     {
         _isSettling = true;
@@ -176,6 +210,10 @@ public sealed partial class Lab
     internal Moment TakeMoment(string name)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(name);
+        if (_machines.Find(machine => machine.IsHeld) is { } held)
+            throw new LabException(
+                $"{held.Name} is stopped by a hook inside a quantum, and a moment lies between two: let time go on first, "
+                + "with `await lab.RunFor(1.Microseconds)`.");
         _sharesPool = true;
         Add(null, $"snapshot \"{name}\"");
         return new Moment(name, this, Pool, _guests, [.. _machines.Select(machine => machine.Snapshot())]);
@@ -203,10 +241,11 @@ public sealed partial class Lab
     }
 
     // A wait's condition may be the script's own code, which may start further waits.
-    void EndWaits()
+    void EndWaits() => EndWaits(_ => true);
+
+    void EndWaits(Predicate<Wait> isLookedAt)
     {
-        Wait[] waits = [.. _waits];
-        foreach (Wait wait in waits)
+        foreach (Wait wait in _waits.FindAll(isLookedAt))
             if (wait.TryEnd(Nanoseconds, IsHopeless(wait))) _waits.Remove(wait);
     }
 

@@ -15,6 +15,7 @@ public sealed class Vm
     readonly CommandChannel? _channel;
     readonly List<(ulong Time, string What)> _debugged = [];
     GdbServer? _gdb;
+    readonly List<IHook> _hooks = [];
     PoweredMachine? _powered;
     MachineStatus _lastStatus = MachineStatus.Running;
     ulong? _pausedAt;
@@ -215,9 +216,28 @@ public sealed class Vm
         HasPanicked = false;
         _powered = new PoweredMachine(_build(ConfigOf(_powerOns), Lab.Pool, null), Lab.Nanoseconds, Lab.KeepsHashes);
         if (_gdb is not null) _powered.Machine.Serve(_gdb);
+        foreach (IHook hook in _hooks) hook.Arm(_powered.Machine.Pc);
         _powerOns++;
         _lastStatus = MachineStatus.Running;
         Lab.Add(this, "powered on");
+    }
+
+    /// <summary>A hook stopped the machine in the quantum, short of its end.</summary>
+    internal bool IsHeld => IsRunning && Powered.Machine.IsHeld;
+
+    internal void Add(IHook hook)
+    {
+        Lab.RequireOpen();
+        hook.Arm(Powered.Machine.Pc);
+        _hooks.Add(hook);
+    }
+
+    internal void Remove(IHook hook) => _hooks.Remove(hook);
+
+    /// <summary>Calls, while the machine is held, what its hooks are to call.</summary>
+    internal void SettleHooks()
+    {
+        foreach (IHook hook in _hooks.ToArray()) hook.Settle();
     }
 
     /// <summary>Takes a moment, between two quanta.</summary>

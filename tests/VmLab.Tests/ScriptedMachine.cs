@@ -42,6 +42,8 @@ sealed class ScriptedMachine : IMachine
     public MachineStatus Status { get; private set; }
     public ulong Retired => Now;
     public ExitCounters Exits { get; } = new();
+    public Machine Pc => throw new NotSupportedException("A scripted machine has no processor.");
+    public bool IsHeld => false;
     public ulong Rip => Now;
     public ulong Rflags => 2;
     public StringBuilder Typed { get; } = new();

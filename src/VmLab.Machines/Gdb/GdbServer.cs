@@ -20,9 +20,8 @@ public sealed class GdbServer : IDisposable
     Socket? _socket;
     PacketStream? _packets;
     GdbSession? _session;
-    ulong? _stepEnd;
     ulong _lastStop = ulong.MaxValue;
-    bool _isStepping;
+    bool _isStepping, _isNew;
     volatile bool _isWaiting, _isStopped, _isKilled, _isDisposed;
 
     /// <param name="port">0 takes any that is free.</param>
@@ -61,32 +60,21 @@ public sealed class GdbServer : IDisposable
         End();
         _machine = machine;
         _target = new MachineTarget(machine, Halt, _changed, _textStart);
-        (_stepEnd, _lastStop) = (null, ulong.MaxValue);
+        _lastStop = ulong.MaxValue;
     }
 
     /// <summary>As <see cref="Machine.RunUntil"/>, with what gdb wants in between.</summary>
     public void RunUntil(ulong time)
     {
-        Machine machine = _machine!;
         Listen();
-        while (machine.Status == MachineStatus.Running && machine.Now < time)
-        {
-            machine.RunUntil(time);
-            if (machine.Retired != _stepEnd)
-            {
-                if (machine.Hooks.IsHeld) return;   // by somebody else
-                continue;
-            }
-            _stepEnd = null;
-            if (_isStepping) Halt(new Stop(StopCause.Step));
-        }
-        if (machine.Status != MachineStatus.Running) End();
+        _machine!.RunUntil(time);
+        if (_machine.Status != MachineStatus.Running) End();
     }
 
     /// <summary>The machine was set back to another moment; breakpoints stay, and a step begins there.</summary>
     public void Rewind()
     {
-        (_stepEnd, _lastStop) = (null, ulong.MaxValue);
+        _lastStop = ulong.MaxValue;
         if (_isStepping) BeginStep();
     }
 
@@ -110,34 +98,43 @@ public sealed class GdbServer : IDisposable
     /// <summary>Takes in a gdb that has come, or one that asks for a stop.</summary>
     void Listen()
     {
+        if (_socket is null ? !TryAccept() : !HasNews()) return;
+        // While the machine runs, gdb sends nothing but its wish for a stop.
+        if (_isNew || _packets!.Read() == PacketStream.Interrupt) Halt(new Stop(StopCause.Request));
+        else Forget();
+    }
+
+    bool TryAccept()
+    {
         try
         {
-            if (_isDisposed) return;
-            if (_socket is null && (_isWaiting || _listener.Pending())) Accept();
-            else if (_socket is not null && (_packets!.HasBuffered || _socket.Poll(0, SelectMode.SelectRead))) Hear();
+            if (_isDisposed || !_isWaiting && !_listener.Pending()) return false;
+            _isStopped = true;
+            _socket = _listener.AcceptSocket();
+            _socket.NoDelay = true;
         }
-        catch (Exception gone) when (gone is SocketException or ObjectDisposedException or InvalidOperationException)
+        catch (Exception ended) when (ended is SocketException or ObjectDisposedException or InvalidOperationException)
         {
             Forget();
+            return false;
         }
-    }
-
-    void Accept()
-    {
-        _isStopped = _isWaiting;
-        _socket = _listener.AcceptSocket();
-        _isWaiting = false;
-        _socket.NoDelay = true;
+        (_isWaiting, _isNew) = (false, true);
         _packets = new PacketStream(new NetworkStream(_socket));
         _session = new GdbSession(_packets, _target!);
-        Halt(new Stop(StopCause.Request));
+        if (_isDisposed) Forget();   // while it came
+        return !_isDisposed;
     }
 
-    // While the machine runs, gdb sends nothing but its wish for a stop.
-    void Hear()
+    bool HasNews()
     {
-        if (_packets!.Read() == PacketStream.Interrupt) Halt(new Stop(StopCause.Request));
-        else Forget();
+        try
+        {
+            return _packets!.HasBuffered || _socket!.Poll(0, SelectMode.SelectRead);
+        }
+        catch (Exception ended) when (ended is SocketException or ObjectDisposedException)
+        {
+            return true;   // which the read tells
+        }
     }
 
     /// <summary>Stands still until gdb lets the machine go on. At an instant there is one stop, whatever was met.</summary>
@@ -147,7 +144,7 @@ public sealed class GdbServer : IDisposable
         _lastStop = _machine!.Retired;
         _isStopped = true;
         Resume resume = _session.Serve(stop);
-        _isStopped = false;
+        (_isStopped, _isNew) = (false, false);
         _isStepping = resume == Resume.Step;
         if (_isStepping) BeginStep();
         if (resume is Resume.Detach or Resume.Kill) Forget();
@@ -156,11 +153,10 @@ public sealed class GdbServer : IDisposable
         _machine.PowerOff();
     }
 
-    void BeginStep()
+    void BeginStep() => _machine!.Hooks.CallAfter(1, () =>
     {
-        _stepEnd = _machine!.Retired + 1;
-        _machine.Hooks.HoldAfter(1);
-    }
+        if (_isStepping) Halt(new Stop(StopCause.Step));
+    });
 
     /// <summary>gdb is gone: what it left behind goes too, and the next one may come.</summary>
     void Forget()
@@ -168,6 +164,6 @@ public sealed class GdbServer : IDisposable
         _target!.RemoveStops();
         _socket?.Dispose();
         (_socket, _packets, _session) = (null, null, null);
-        (_isStepping, _isWaiting, _isStopped) = (false, false, false);
+        (_isStepping, _isNew, _isWaiting, _isStopped) = (false, false, false, false);
     }
 }

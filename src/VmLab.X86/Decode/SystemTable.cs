@@ -148,6 +148,8 @@ static unsafe class SystemTable
         where TTable : ITable
     {
         f.Op->Extra = f.IsLong ? (byte)8 : (byte)4;
+        bool isNarrow = f.Instruction.Code is Code.Lgdt_m1632_16 or Code.Lidt_m1632_16;
+        f.Op->Immediate = isNarrow ? 0xFF_FFFF : ulong.MaxValue;
         return isLoad ? Address<LoadTableBody<TTable>>(f) : Address<StoreTableBody<TTable>>(f);
     }
 

@@ -5,7 +5,10 @@ namespace VmLab.X86;
 /// </summary>
 static unsafe class SegmentOps
 {
-    /// <summary>LGDT and LIDT; <see cref="Op.Extra"/> is the width of the base in bytes.</summary>
+    /// <summary>
+    /// LGDT and LIDT; <see cref="Op.Extra"/> is the width of the base in bytes, of which 16-bit operands take only 24 bits:
+    /// <see cref="Op.Immediate"/>.
+    /// </summary>
     public static Op* LoadTable<TTable, TAddress>(CpuState* s, Op* op)
         where TTable : ITable
         where TAddress : IAddress
@@ -15,7 +18,7 @@ static unsafe class SegmentOps
         if (source == null) return Exec.Abandon(s, op);
         ulong tableBase = op->Extra == 8 ? *(ulong*)(source + 2) : *(uint*)(source + 2);
         if (op->Extra == 8 && !Vcpu.IsCanonical(tableBase)) return Exec.RaiseGeneralProtection(s, op);
-        TTable.Set(s, tableBase, *(ushort*)source);
+        TTable.Set(s, tableBase & op->Immediate, *(ushort*)source);
         return op + 1;
     }
 

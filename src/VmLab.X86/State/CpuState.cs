@@ -96,6 +96,11 @@ public unsafe struct CpuState
     /// <summary>The stream that RDRAND and RDSEED draw from.</summary>
     public Core.Rng Random;
 
+    /// <summary>
+    /// Machine time, in nanoseconds, at which a repetition was left between two iterations: while it is now, RIP is on it.
+    /// </summary>
+    public ulong RepeatedAt;
+
     // ---- engine scratch from here on ----
 
     /// <summary>Counts left before the engine must stop; a block's are taken when it is entered.</summary>
@@ -143,11 +148,6 @@ public unsafe struct CpuState
 
     /// <summary>A device was called, or a watch saw something.</summary>
     public byte DeviceTouched;
-
-    /// <summary>
-    /// Machine time, in nanoseconds, at which a repetition was left between two iterations: while it is now, RIP is on it.
-    /// </summary>
-    public ulong RepeatedAt;
 
     /// <summary>Interrupts must be looked at before the next instruction.</summary>
     public byte CheckInterrupts;

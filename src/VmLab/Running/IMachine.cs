@@ -29,6 +29,12 @@ interface IMachine : IDisposable
 
     void SendToChannel(ReadOnlySpan<byte> bytes);
 
+    /// <summary>The emulated PC, for those who look deeper into it.</summary>
+    Machine Pc { get; }
+
+    /// <summary>A hook stopped the last run short of its time.</summary>
+    bool IsHeld { get; }
+
     ulong Rip { get; }
 
     ulong Rflags { get; }
@@ -44,7 +50,7 @@ interface IMachine : IDisposable
     /// <inheritdoc cref="KernelSymbols.TryRead"/>
     KernelSymbols? ReadSymbols(KernelSymbols? before);
 
-    /// <summary>Runs to this machine time exactly, or until the status is no longer Running.</summary>
+    /// <inheritdoc cref="Machine.RunUntil"/>
     void RunUntil(ulong time);
 
     void PowerOff();

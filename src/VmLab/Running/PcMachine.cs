@@ -15,6 +15,9 @@ sealed class PcMachine(Machine machine) : IMachine
     public ulong Retired => machine.Retired;
     public ExitCounters Exits => machine.Exits;
 
+    public Machine Pc => machine;
+    public bool IsHeld => machine.Hooks.IsHeld;
+
     public ulong Rip => machine.Cpu.Rip;
     public ulong Rflags => machine.Cpu.RflagsValue;
 

@@ -55,7 +55,7 @@ sealed class PoweredMachine : IDisposable
     /// </summary>
     public bool IsHeavy { get; private set; } = true;
 
-    /// <summary>Runs to a lab time exactly, or until the machine stops.</summary>
+    /// <summary>Runs to a lab time exactly, or until the machine stops or is held.</summary>
     public void RunUntil(ulong labTime)
     {
         try
@@ -81,6 +81,8 @@ sealed class PoweredMachine : IDisposable
     public void Restore(Moment moment)
     {
         _machine.Restore(moment.Machine);
+        Arrivals.Clear();   // of a quantum that a hook broke off
+        Checkpoints.Clear();
         Take(moment);
     }
 
@@ -97,6 +99,7 @@ sealed class PoweredMachine : IDisposable
             ulong checkpoint = (_machine.Now / CheckpointInterval + 1) * CheckpointInterval;
             _machine.RunUntil(Math.Min(until, checkpoint));
             if (_machine.Now == checkpoint) Checkpoints.Add((checkpoint, _machine.StateHash()));
+            if (_machine.IsHeld) return;
         }
     }
 }

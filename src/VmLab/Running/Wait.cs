@@ -15,6 +15,9 @@ abstract class Wait
     /// <summary>Whether the guest's kernel must be alive to bring it.</summary>
     public bool NeedsKernel { get; init; }
 
+    /// <summary>Whether what it waits for is looked at where a machine is held, too.</summary>
+    public bool IsHook { get; init; }
+
     /// <summary>Whether the wait goes on when no machine runs that could bring what it waits for.</summary>
     public bool OutlivesMachines { get; init; }
 

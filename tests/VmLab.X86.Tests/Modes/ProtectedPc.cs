@@ -72,11 +72,11 @@ public sealed unsafe class ProtectedPc : IDisposable
     public void SetCallGate(ushort at, uint target, ushort selector, int dpl, int count = 0, int type = 12) =>
         _pc.Memory.Write64(VcpuFixture.Gdt + (at & ~7UL), GateBits(target, selector, dpl, type, count));
 
-    /// <summary>Goes to a ring, with its own flat segments and the stack where all programs start.</summary>
+    /// <summary>Goes to a ring, with its own flat segments and to where all programs start.</summary>
     public void Enter(int ring)
     {
         (ushort code, ushort data) = ring switch { 0 => (Code0, Data0), 1 => (Code1, Data1), _ => (Code3, Data3) };
-        State->Cpl = (byte)ring;
+        (State->Rip, State->IsHalted, State->Cpl) = (Code, 0, (byte)ring);
         var dpl = (ushort)(ring << 5);
         (State->SegmentSelectors[Segment.Cs], State->SegmentRights[Segment.Cs]) = (code, (ushort)(0xC09B | dpl));
         foreach (int segment in (int[])[Segment.Ss, Segment.Ds, Segment.Es, Segment.Fs, Segment.Gs])
