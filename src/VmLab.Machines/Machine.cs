@@ -17,6 +17,7 @@ public sealed class Machine : IDisposable
     readonly VirtualClock _clock = new();
     readonly Pc _pc;
     readonly Vcpu _cpu;
+    bool _isInterrupted;
 
     /// <summary>
     /// Builds the machine and loads its guest; the next <see cref="RunUntil"/> executes its first instruction.
@@ -83,11 +84,17 @@ public sealed class Machine : IDisposable
     public void RunUntil(ulong time)
     {
         Hooks.Release();
-        while (Status == MachineStatus.Running && _clock.Now < time && !Hooks.IsHeld)
+        _isInterrupted = false;
+        while (Status == MachineStatus.Running && _clock.Now < time && !Hooks.IsHeld && !_isInterrupted)
         {
             _pc.Advance();
             ulong stop = Math.Min(time, _pc.NextDeadline);
             if (stop <= _clock.Now) continue;
+            if (IsStalled)
+            {
+                _clock.Now = stop;
+                continue;
+            }
             switch (Hooks.Run(stop - _clock.Now))
             {
                 case StopReason.Halted: Idle(time); break;
@@ -97,7 +104,19 @@ public sealed class Machine : IDisposable
         _pc.Advance();
     }
 
+    /// <summary>Ends the present <see cref="RunUntil"/> behind the instruction that called the device that calls this.</summary>
+    public void Interrupt() => _isInterrupted = true;
+
+    /// <summary>The processor executes nothing, while clock and devices go on.</summary>
+    public bool IsStalled { get; set; }
+
+    /// <summary>Moves the clock ahead, in nanoseconds, as if so much time had gone by at once.</summary>
+    public void JumpAhead(ulong nanoseconds) => _clock.Now += nanoseconds;
+
     public void PowerOff() => Stop(MachineStatus.PoweredOff);
+
+    /// <summary>Presses the reset button.</summary>
+    public void Reset() => Stop(MachineStatus.Reset);
 
     /// <summary>Hash of all that the guest could ever see: processor, RAM, devices, random streams.</summary>
     public ulong StateHash()
@@ -112,7 +131,7 @@ public sealed class Machine : IDisposable
     /// <summary>Takes a moment of the machine, between two instructions.</summary>
     /// <remarks>Costs microseconds and the records of the chips; memory only for what the machine goes on to change.</remarks>
     public MachineMoment Snapshot() => new(_ram.Snapshot(), new MachineState(
-        _clock.Now, Status, _cpu.Save(), Exits.Save(), Console.Save(), Channel.Save()), _pc.Save());
+        _clock.Now, Status, IsStalled, _cpu.Save(), Exits.Save(), Console.Save(), Channel.Save()), _pc.Save());
 
     /// <summary>Makes the machine what it was at a moment of it, or of a machine of the same configuration.</summary>
     public void Restore(MachineMoment moment)
@@ -121,6 +140,7 @@ public sealed class Machine : IDisposable
         MachineState state = moment.State;
         _clock.Now = state.Now;
         Status = state.Status;
+        IsStalled = state.IsStalled;
         _pc.Restore(moment.Devices);
         _cpu.Restore(state.Cpu);
         Hooks.Reset();

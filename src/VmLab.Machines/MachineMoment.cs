@@ -15,5 +15,5 @@ public sealed record MachineMoment(MemoryMoment Memory, MachineState State, IRea
 /// <param name="Now">Machine time, in nanoseconds.</param>
 [Schema("machine", version: 1)]
 public readonly record struct MachineState(
-    ulong Now, MachineStatus Status, VcpuState Cpu, ExitCounters.State Exits,
+    ulong Now, MachineStatus Status, bool IsStalled, VcpuState Cpu, ExitCounters.State Exits,
     SerialEndpoint.State Console, SerialEndpoint.State Channel);

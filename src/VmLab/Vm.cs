@@ -35,6 +35,7 @@ public sealed class Vm
         Files = new VmFiles(this);
         Linux = new VmLinux(this);
         if (spec.Guest!.Readiness.HasChannel) _channel = new CommandChannel(bytes => Powered.Machine.SendToChannel(bytes));
+        Faults = new MachineFaults(Rng.FromSeed(lab.Seed).Child("faults").Child(spec.Name));
         if (moment is null) PowerOn();
         else Begin(moment);
     }
@@ -78,6 +79,8 @@ public sealed class Vm
     public ulong StateHash => Powered.Machine.StateHash();
 
     internal int Index { get; }
+
+    internal MachineFaults Faults { get; }
 
     internal PoweredMachine Powered => _powered ?? throw new LabException($"{Name} belongs to a lab that is closed.");
 
@@ -208,14 +211,17 @@ public sealed class Vm
     public override string ToString() => $"{Name} ({(IsPaused ? "paused" : Status)})";
 
     /// <summary>Powers a stopped machine on; a running one starts anew.</summary>
-    internal void PowerOn()
+    public void PowerOn()
     {
+        Lab.RequireOpen();
         _powered?.Dispose();
         _channel?.LosePower();
         _pausedAt = null;
         HasPanicked = false;
-        _powered = new PoweredMachine(_build(ConfigOf(_powerOns), Lab.Pool, null), Lab.Nanoseconds, Lab.KeepsHashes);
-        if (_gdb is not null) _powered.Machine.Serve(_gdb);
+        Faults.PowerOn(Lab.Nanoseconds);
+        IMachine machine = _build(ConfigOf(_powerOns), Lab.Pool, null);
+        _powered = new PoweredMachine(Name, machine, Lab.Nanoseconds, Faults, Lab.KeepsHashes);
+        if (_gdb is not null) machine.Serve(_gdb);
         foreach (IHook hook in _hooks) hook.Arm(_powered.Machine.Pc);
         _powerOns++;
         _lastStatus = MachineStatus.Running;
@@ -242,7 +248,7 @@ public sealed class Vm
 
     /// <summary>Takes a moment, between two quanta.</summary>
     internal VmMoment Snapshot() => new(
-        Powered.Snapshot(), _powerOns, _lastStatus, _pausedAt, HasPanicked, Console.Save(), _channel?.Save());
+        Powered.Snapshot(), Faults.Snapshot(), _powerOns, _lastStatus, _pausedAt, HasPanicked, Console.Save(), _channel?.Save());
 
     internal void Restore(VmMoment moment)
     {
@@ -265,11 +271,13 @@ public sealed class Vm
         foreach (Arrival arrival in Powered.Arrivals)
         {
             if (arrival.IsChannel) DeliverToChannel(arrival);
-            else if (Console.Receive(arrival.Value)) NotePanic(arrival.Time);
+            else DeliverToConsole(arrival);
         }
         Powered.Arrivals.Clear();
         foreach (var (time, what) in _debugged) Lab.Add(this, time, what);
         _debugged.Clear();
+        foreach (var (time, what) in Faults.Done) Lab.Add(this, time, $"fault: {what}");
+        Faults.Done.Clear();
     }
 
     /// <summary>Notes, at a quantum's end, that the machine has stopped; one that asked for a reset gets it.</summary>
@@ -303,7 +311,7 @@ public sealed class Vm
     void Begin(VmMoment moment)
     {
         IMachine machine = _build(ConfigOf(moment.PowerOns - 1), Lab.Pool, moment.Powered.Machine);
-        _powered = new PoweredMachine(machine, moment.Powered.StartedAt, Lab.KeepsHashes);
+        _powered = new PoweredMachine(Name, machine, startedAt: 0, Faults, Lab.KeepsHashes);
         _powered.Take(moment.Powered);
         Take(moment);
     }
@@ -312,6 +320,7 @@ public sealed class Vm
     {
         (_powerOns, _lastStatus, _pausedAt) = (moment.PowerOns, moment.LastStatus, moment.PausedAt);
         HasPanicked = moment.HasPanicked;
+        Faults.Restore(moment.Faults);
         Console.Restore(moment.Console);
         if (moment.Channel is { } channel) _channel!.Restore(channel);
     }
@@ -322,6 +331,14 @@ public sealed class Vm
         string stream = powerOn == 0 ? Name : $"{Name}, power-on {powerOn + 1}";
         ulong seed = Rng.FromSeed(Lab.Seed).Child("machines").Child(stream).Next();
         return new MachineConfig(Name, Spec.MemorySize, _guest, seed);
+    }
+
+    // Faults of this machine have looked at the byte when it was sent; those of others see it at the quantum's end.
+    void DeliverToConsole(Arrival arrival)
+    {
+        foreach (Vm other in Lab.Machines)
+            if (other != this) other.Faults.Look(Name, arrival.Value, Lab.Nanoseconds);
+        if (Console.Receive(arrival.Value)) NotePanic(arrival.Time);
     }
 
     void DeliverToChannel(Arrival arrival)

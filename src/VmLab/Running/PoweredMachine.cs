@@ -1,3 +1,4 @@
+using VmLab.Faults;
 using VmLab.Machines;
 
 namespace VmLab.Running;
@@ -9,9 +10,8 @@ namespace VmLab.Running;
 sealed class PoweredMachine : IDisposable
 {
     /// <summary>The machine at one moment.</summary>
-    /// <param name="StartedAt">Lab time, in nanoseconds, of machine time 0.</param>
     /// <param name="RetiredBefore">Counts up to the last quantum's end.</param>
-    public sealed record Moment(MachineMoment Machine, ulong StartedAt, ulong RetiredBefore, bool IsHeavy);
+    public sealed record Moment(MachineMoment Machine, MachineClock Clock, ulong RetiredBefore, bool IsHeavy);
 
     /// <summary>Counts of machine time between two lines of the hash log.</summary>
     public const ulong CheckpointInterval = 100_000_000;
@@ -21,17 +21,23 @@ sealed class PoweredMachine : IDisposable
 
     readonly IMachine _machine;
     readonly bool _keepsHashes;
-    ulong _startedAt;
+    readonly MachineFaults _faults;
+    MachineClock _clock;
     ulong _retiredBefore;
 
     /// <param name="startedAt">Lab time of the power-on.</param>
-    public PoweredMachine(IMachine machine, ulong startedAt, bool keepsHashes)
+    public PoweredMachine(string name, IMachine machine, ulong startedAt, MachineFaults faults, bool keepsHashes)
     {
         _machine = machine;
-        _startedAt = startedAt;
+        _faults = faults;
+        _clock = new MachineClock(startedAt, 0, Drift: 0);
         _keepsHashes = keepsHashes;
         machine.Connect(
-            value => Arrivals.Add(new Arrival(Now, IsChannel: false, value)),
+            value =>
+            {
+                Arrivals.Add(new Arrival(Now, IsChannel: false, value));
+                if (faults.Look(name, value, Now)) machine.Pc.Interrupt();
+            },
             value => Arrivals.Add(new Arrival(Now, IsChannel: true, value)));
     }
 
@@ -40,7 +46,7 @@ sealed class PoweredMachine : IDisposable
     public MachineStatus Status => _machine.Status;
 
     /// <summary>Lab time that the machine has reached.</summary>
-    public ulong Now => _startedAt + _machine.Now;
+    public ulong Now => _clock.LabAt(_machine.Now);
 
     public List<Arrival> Arrivals { get; } = [];
 
@@ -60,9 +66,7 @@ sealed class PoweredMachine : IDisposable
     {
         try
         {
-            ulong until = labTime - _startedAt;
-            if (_keepsHashes) RunByCheckpoints(until);
-            else _machine.RunUntil(until);
+            while (RunTo(Math.Min(labTime, _faults.NextAt)) is var reached && reached >= _faults.NextAt) Strike(reached);
         }
         catch (Exception crash)
         {
@@ -73,10 +77,10 @@ sealed class PoweredMachine : IDisposable
     }
 
     /// <summary>The machine's clock stood still for so long.</summary>
-    public void Delay(ulong nanoseconds) => _startedAt += nanoseconds;
+    public void Delay(ulong nanoseconds) => _clock = _clock.Delayed(nanoseconds);
 
     /// <summary>Takes a moment, between two quanta.</summary>
-    public Moment Snapshot() => new(_machine.Snapshot(), _startedAt, _retiredBefore, IsHeavy);
+    public Moment Snapshot() => new(_machine.Snapshot(), _clock, _retiredBefore, IsHeavy);
 
     public void Restore(Moment moment)
     {
@@ -88,18 +92,37 @@ sealed class PoweredMachine : IDisposable
 
     /// <summary>Takes over all but what the machine itself remembers.</summary>
     public void Take(Moment moment) =>
-        (_startedAt, _retiredBefore, IsHeavy) = (moment.StartedAt, moment.RetiredBefore, moment.IsHeavy);
+        (_clock, _retiredBefore, IsHeavy) = (moment.Clock, moment.RetiredBefore, moment.IsHeavy);
 
     public void Dispose() => _machine.Dispose();
+
+    /// <summary>Runs to a lab time; a fault on the console, a hook or the machine's end may come first.</summary>
+    /// <returns>The lab time that was reached; 0 if the machine runs no more.</returns>
+    ulong RunTo(ulong labTime)
+    {
+        ulong until = _clock.MachineAt(labTime);
+        if (_keepsHashes) RunByCheckpoints(until);
+        else _machine.RunUntil(until);
+        if (_machine.Status != MachineStatus.Running) return 0;
+        return _machine.Now >= until ? labTime : Now;
+    }
+
+    void Strike(ulong labTime)
+    {
+        var target = new Struck(_machine.Pc, _clock);
+        _faults.StrikeDue(target, labTime);
+        _clock = target.Clock;
+    }
 
     void RunByCheckpoints(ulong until)
     {
         while (_machine.Now < until && _machine.Status == MachineStatus.Running)
         {
             ulong checkpoint = (_machine.Now / CheckpointInterval + 1) * CheckpointInterval;
-            _machine.RunUntil(Math.Min(until, checkpoint));
-            if (_machine.Now == checkpoint) Checkpoints.Add((checkpoint, _machine.StateHash()));
-            if (_machine.IsHeld) return;
+            ulong stop = Math.Min(until, checkpoint);
+            _machine.RunUntil(stop);
+            if (_machine.Now < stop) return;   // something held it
+            if (stop == checkpoint) Checkpoints.Add((checkpoint, _machine.StateHash()));
         }
     }
 }

@@ -6,5 +6,5 @@ namespace VmLab.Running;
 /// <param name="PowerOns">How often it was powered on.</param>
 /// <param name="PausedAt">Lab time of the pause that it is in, in nanoseconds.</param>
 sealed record VmMoment(
-    PoweredMachine.Moment Powered, int PowerOns, MachineStatus LastStatus, ulong? PausedAt, bool HasPanicked,
+    PoweredMachine.Moment Powered, MachineFaults.Moment Faults, int PowerOns, MachineStatus LastStatus, ulong? PausedAt, bool HasPanicked,
     VmConsole.State Console, CommandChannel.State? Channel);
