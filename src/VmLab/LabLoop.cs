@@ -63,13 +63,13 @@ public sealed partial class Lab
         using (_options.Stop.UnsafeRegister(_ => DropGdb(), null)) _crew.Run(running, target);
         _watchdog?.End();
         Nanoseconds = target;
+        if (IsKilledByGdb) EndWaits(wait => wait.Cancel(new CancellationToken(canceled: true)));
         if (_machines.Exists(machine => machine.IsHeld))
         {
             SettleHooks();
             return;
         }
         Settle();
-        if (IsKilledByGdb) EndWaits(wait => wait.Cancel(new CancellationToken(canceled: true)));
         _options.Observer?.Advanced(this);
     }
 

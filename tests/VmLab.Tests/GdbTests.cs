@@ -75,7 +75,7 @@ public sealed class GdbTests
     {
         Thread gdb = Play(lab["alice"].Gdb(waits: true), client => client.Send("k"));
 
-        await Assert.ThatAsync(() => lab.RunFor(1.Seconds), Throws.InstanceOf<OperationCanceledException>());
+        await Assert.ThatAsync(() => lab["alice"].Console.Expect("never"), Throws.InstanceOf<OperationCanceledException>());
         Assert.That((lab.IsKilledByGdb, lab["alice"].Status, lab["bob"].Status),
             Is.EqualTo((true, MachineStatus.PoweredOff, MachineStatus.Running)));
         gdb.Join();
