@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Help;
 using VmLab.Guests;
+using VmLab.Tracing;
 
 namespace VmLab.Cli;
 
@@ -56,7 +57,7 @@ static class Program
         var version = new Option<bool>("--version") { Description = "Shows the version." };
         var vmlab = new Command("vmlab", "Deterministic simulation testing for real, unmodified operating systems.")
         {
-            Run(), Repl(), Guests(), new HelpOption(), version,
+            Run(), Trace(), Repl(), Guests(), new HelpOption(), version,
         };
         vmlab.SetAction(parsed =>
         {
@@ -86,6 +87,44 @@ static class Program
         };
         run.SetAction(parsed => RunCommand.Run(parsed.GetRequiredValue(file), parsed.GetValue(arguments) ?? [], Options(parsed)));
         return run;
+    }
+
+    static Command Trace()
+    {
+        var file = new Argument<string?>("FILE.csx") { Description = "The script.", Arity = ArgumentArity.ZeroOrOne };
+        var arguments = new Argument<string[]>("args") { Description = "After --: the script's Args.", Arity = ArgumentArity.ZeroOrMore };
+        var machine = new Option<string?>("--vm") { Description = "The machine; without, the fleet's first.", HelpName = "NAME" };
+        var from = new Option<string?>("--from") { Description = "Where the trace goes on: 0x... or a kernel symbol.", HelpName = "PLACE" };
+        var to = new Option<string?>("--to") { Description = "Where it pauses.", HelpName = "PLACE" };
+        var mode = new Option<TraceMode>("--mode") { Description = "Instructions of user code, of the kernel, or all." };
+        var exits = new Option<bool>("--exits") { Description = "Only what the monitor handles." };
+        var limit = new Option<long>("--limit") { Description = "The most lines.", DefaultValueFactory = _ => long.MaxValue };
+        var output = new Option<string?>("-o") { Description = "Writes to this file.", HelpName = "FILE" };
+        var compare = new Option<string[]>("--compare")
+        {
+            Description = "Shows where two traces part, and runs nothing. Exit code 1 if they do.",
+            HelpName = "A B",
+            Arity = new ArgumentArity(2, 2),
+            AllowMultipleArgumentsPerToken = true,
+        };
+        var trace = new Command("trace", "Runs a script and writes down the instructions of one of its machines.")
+        {
+            file, arguments, machine, from, to, mode, exits, limit, output, compare, s_threads, s_seed, s_hashes,
+        };
+        trace.SetAction(parsed => parsed.GetValue(compare) is [var first, var second]
+            ? TraceCommand.Compare(first, second, Console.Out)
+            : TraceCommand.Run(
+                parsed.GetValue(file), parsed.GetValue(arguments) ?? [], Options(parsed), parsed.GetValue(output),
+                writer => new TraceOptions(writer)
+                {
+                    Machine = parsed.GetValue(machine),
+                    From = parsed.GetValue(from),
+                    To = parsed.GetValue(to),
+                    Mode = parsed.GetValue(mode),
+                    ExitsOnly = parsed.GetValue(exits),
+                    Limit = parsed.GetValue(limit),
+                }));
+        return trace;
     }
 
     static Command Repl()

@@ -15,6 +15,11 @@ public sealed unsafe partial class Vcpu
     /// <summary>Privilege level, 0 (kernel) to 3 (user).</summary>
     public int PrivilegeLevel => _s->Cpl;
 
+    /// <summary>What code is decoded as: 16, 32 or 64 bits.</summary>
+    public int CodeBits => (_s->ModeKey & CodeKey.Long) != 0 ? 64
+        : (_s->SegmentRights[Segment.Cs] & SegmentRights.Big) != 0 ? 32 : 16;
+
+    /// <summary>The extended feature enable register.</summary>
     public ulong ExtendedFeatures => _s->Efer;
 
     public uint Mxcsr => _s->Mxcsr;

@@ -7,6 +7,7 @@ public sealed unsafe partial class Vcpu
     public void Reset()
     {
         _s->SystemFlags = 0;
+        Flags.SetArithmetic(_s, 0);
         _s->Cr0 = Cr0.ExtensionType | Cr0.NotWriteThrough | Cr0.CacheDisable;
         _s->Xcr0 = 1;
         _s->Dr[6] = Dr6.Fixed;

@@ -3,6 +3,7 @@ using VmLab.Core;
 using VmLab.Faults;
 using VmLab.Guests;
 using VmLab.Running;
+using VmLab.Tracing;
 
 namespace VmLab;
 
@@ -26,6 +27,7 @@ public sealed partial class Lab : IAsyncDisposable
     readonly Crew _crew;
     readonly Watchdog? _watchdog;
     readonly HashLog? _hashes;
+    TraceHook? _trace;
     readonly List<Vm> _machines = [];
     readonly List<Wait> _waits = [];
     readonly Agenda _agenda = new();

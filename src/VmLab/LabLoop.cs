@@ -3,6 +3,7 @@ using System.Text;
 using VmLab.Guests;
 using VmLab.Machines;
 using VmLab.Running;
+using VmLab.Tracing;
 
 namespace VmLab;
 
@@ -70,6 +71,7 @@ public sealed partial class Lab
             return;
         }
         Settle();
+        _trace?.Look();
         _options.Observer?.Advanced(this);
     }
 
@@ -137,6 +139,7 @@ public sealed partial class Lab
         foreach (MachineSpec spec in Fleet.Machines)
             _machines.Add(new Vm(this, spec, _machines.Count, _guests[_machines.Count], build, root.Machines[_machines.Count]));
         Add(null, $"grown from \"{root.Name}\"");
+        StartTrace();
     }
 
     async Task PowerOn(MachineBuilder build)
@@ -155,6 +158,12 @@ public sealed partial class Lab
             _machines.Add(new Vm(this, spec, _machines.Count, bootable, build, null));
         }
         if (_options.Gdb is { } gdb && _pump.Labs.Count == 0) AwaitGdb(gdb);
+        StartTrace();
+    }
+
+    void StartTrace()
+    {
+        if (_options.Trace is { } trace) _trace = new TraceHook(trace.Machine is { } name ? this[name] : _machines[0], trace);
     }
 
     ulong NextTarget()

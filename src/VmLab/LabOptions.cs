@@ -1,4 +1,5 @@
 using System.Globalization;
+using VmLab.Tracing;
 
 namespace VmLab;
 
@@ -32,6 +33,9 @@ public sealed record LabOptions
 
     /// <summary>Ends every await of every lab that has these options.</summary>
     public CancellationToken Stop { get; init; }
+
+    /// <summary>What is written down of a machine's instructions; <see langword="null"/> for nothing.</summary>
+    public TraceOptions? Trace { get; init; }
 
     /// <summary>Is told of labs and their events; it must not touch them.</summary>
     public ILabObserver? Observer { get; init; }
