@@ -72,6 +72,9 @@ public sealed class PciFunction : ISnapshot<PciFunction.State>
     /// <summary>Told the offset and width of each write of the guest, once it is done.</summary>
     public Action<int, int>? Written { get; set; }
 
+    /// <summary>Told the offset and width of each read of the guest, before it is done.</summary>
+    public Action<int, int>? Reading { get; set; }
+
     /// <summary>Level of the interrupt pin as the bus sees it.</summary>
     public bool InterruptLevel => _state.IsInterrupting && (ReadWord(Command) & InterruptDisable) == 0;
 
@@ -114,6 +117,18 @@ public sealed class PciFunction : ISnapshot<PciFunction.State>
     /// <summary>Lets the guest write some bits that nothing else gives a meaning to.</summary>
     public void AllowWrites(int offset, ReadOnlySpan<byte> mask) => mask.CopyTo(_writable.AsSpan(offset));
 
+    /// <summary>Sets bytes of configuration space from the device's side, whether or not the guest may write them.</summary>
+    public void Set(int offset, ReadOnlySpan<byte> bytes)
+    {
+        Span<byte> config = stackalloc byte[ConfigSize];
+        Config.CopyTo(config);
+        bytes.CopyTo(config[offset..]);
+        _state = _state with { Config = Values.Of<byte>(config) };
+    }
+
+    /// <summary>Bytes of configuration space as they are, without telling the device.</summary>
+    public ReadOnlySpan<byte> Peek(int offset, int length) => Config.Slice(offset, length);
+
     /// <summary>Asserts or releases the interrupt pin.</summary>
     public void SetInterrupt(bool high)
     {
@@ -125,6 +140,7 @@ public sealed class PciFunction : ISnapshot<PciFunction.State>
     /// <summary>Reads configuration space; what lies beyond reads as ones.</summary>
     public uint Read(int offset, int width)
     {
+        Reading?.Invoke(offset, width);
         uint value = 0;
         for (int i = 0; i < width; i++) value |= (uint)ReadByte(offset + i) << 8 * i;
         return value;

@@ -1,3 +1,5 @@
+using System.Collections.Immutable;
+using System.Globalization;
 using VmLab.Core;
 using VmLab.Devices;
 using VmLab.Guests;
@@ -22,7 +24,7 @@ public sealed class Machine : IDisposable
     /// <summary>
     /// Builds the machine and loads its guest; the next <see cref="RunUntil"/> executes its first instruction.
     /// </summary>
-    /// <exception cref="LabException">The guest is damaged, or does not fit.</exception>
+    /// <exception cref="LabException">The guest is damaged, or does not fit; a disk's image cannot be opened.</exception>
     public Machine(MachineConfig config, FramePool pool) : this(config, pool, RandomOf(config)) =>
         Start(config.Guest.Load(_ram, new BootContext(config.Name, PcLayout.Hardware, RandomOf(config).Child("boot"))));
 
@@ -39,7 +41,7 @@ public sealed class Machine : IDisposable
         Channel = new SerialEndpoint(FeedSerial);
         _pc = new Pc(Memory, _clock, new PcOutlets(
             value => Console.Received?.Invoke(value), value => Channel.Received?.Invoke(value),
-            PowerOff: () => Stop(MachineStatus.PoweredOff), Reset: () => Stop(MachineStatus.Reset)));
+            PowerOff, Reset: () => Stop(MachineStatus.Reset)), config.Devices);
         _pc.Console.RoomAppeared = FeedSerial;
         _pc.Channel.RoomAppeared = FeedSerial;
         _cpu = new Vcpu(
@@ -113,7 +115,16 @@ public sealed class Machine : IDisposable
     /// <summary>Moves the clock ahead, in nanoseconds, as if so much time had gone by at once.</summary>
     public void JumpAhead(ulong nanoseconds) => _clock.Now += nanoseconds;
 
-    public void PowerOff() => Stop(MachineStatus.PoweredOff);
+    /// <summary>The machine's devices as they are to be at its next power-on: disks hold what they hold now.</summary>
+    public ImmutableArray<DeviceSpec> Devices => _pc.Devices.Describe(Config.Devices);
+
+    /// <summary>Takes the power away, as the guest does too: of what a disk was to write, some is lost.</summary>
+    public void PowerOff()
+    {
+        if (Status != MachineStatus.Running) return;
+        Stop(MachineStatus.PoweredOff);
+        _pc.Devices.LosePower(RandomOf(Config).Child("power loss").Child(Now.ToString(CultureInfo.InvariantCulture)));
+    }
 
     /// <summary>Presses the reset button.</summary>
     public void Reset() => Stop(MachineStatus.Reset);
@@ -125,13 +136,14 @@ public sealed class Machine : IDisposable
         _cpu.AddTo(hash);
         hash.Add(_ram.Hash());
         _pc.AddTo(hash);
+        _pc.Devices.AddTo(hash);
         return hash.Value;
     }
 
     /// <summary>Takes a moment of the machine, between two instructions.</summary>
     /// <remarks>Costs microseconds and the records of the chips; memory only for what the machine goes on to change.</remarks>
     public MachineMoment Snapshot() => new(_ram.Snapshot(), new MachineState(
-        _clock.Now, Status, IsStalled, _cpu.Save(), Exits.Save(), Console.Save(), Channel.Save()), _pc.Save());
+        _clock.Now, Status, IsStalled, _cpu.Save(), Exits.Save(), Console.Save(), Channel.Save()), _pc.Save(), _pc.Devices.Save());
 
     /// <summary>Makes the machine what it was at a moment of it, or of a machine of the same configuration.</summary>
     public void Restore(MachineMoment moment)
@@ -142,6 +154,7 @@ public sealed class Machine : IDisposable
         Status = state.Status;
         IsStalled = state.IsStalled;
         _pc.Restore(moment.Devices);
+        _pc.Devices.Restore(moment.Disks);
         _cpu.Restore(state.Cpu);
         Hooks.Reset();
         Exits.Restore(state.Exits);
@@ -151,6 +164,7 @@ public sealed class Machine : IDisposable
 
     public void Dispose()
     {
+        _pc.Devices.Dispose();
         _cpu.Dispose();
         _ram.Dispose();
     }

@@ -1,10 +1,15 @@
+using System.Collections.Immutable;
 using VmLab.Guests;
 
 namespace VmLab.Machines;
 
 /// <summary>A machine to be.</summary>
 /// <param name="Seed">Of the machine's random streams.</param>
-public sealed record MachineConfig(string Name, ByteSize Memory, IBootable Guest, ulong Seed);
+public sealed record MachineConfig(string Name, ByteSize Memory, IBootable Guest, ulong Seed)
+{
+    /// <summary>What the machine has besides what every PC has, in the order of its PCI slots.</summary>
+    public ImmutableArray<DeviceSpec> Devices { get; init; } = [];
+}
 
 public enum MachineStatus
 {

@@ -1,5 +1,7 @@
+using System.Collections.Immutable;
 using VmLab.Core;
 using VmLab.Devices;
+using VmLab.Devices.Virtio;
 
 namespace VmLab.Machines;
 
@@ -26,7 +28,8 @@ sealed class Pc
     readonly List<ITimed> _timed = [];
     readonly List<Kept> _kept = [];
 
-    public Pc(MemoryBus memory, VirtualClock clock, PcOutlets outlets)
+    /// <exception cref="LabException">A device cannot be made, or there are too many.</exception>
+    public Pc(MemoryBus memory, VirtualClock clock, PcOutlets outlets, ImmutableArray<DeviceSpec> devices)
     {
         Clock = clock;
         LocalApic = new LocalApic(0, clock, _apicBus, _pic);
@@ -50,8 +53,9 @@ sealed class Pc
         WirePorts();
         WireMemory(memory);
         WireMsrs();
-        _pci.AssignResources(PcLayout.PciWindow, PcLayout.PciPorts, [.. PcLayout.PciInterrupts.Select(input => (byte)input)]);
         Keep();
+        Plug(devices, new VirtioBoard(memory.Ram, clock, (address, data) => SendMessage(memory.Ram, address, data)));
+        _pci.AssignResources(PcLayout.PciWindow, PcLayout.PciPorts, [.. PcLayout.PciInterrupts.Select(input => (byte)input)]);
     }
 
     public VirtualClock Clock { get; }
@@ -60,6 +64,9 @@ sealed class Pc
     public LocalApic LocalApic { get; }
     public Uart16550 Console { get; }
     public Uart16550 Channel { get; }
+
+    /// <summary>What lies behind the devices that the configuration adds.</summary>
+    public PcDevices Devices { get; } = new();
 
     /// <summary>Machine time at which the first device wants to act, in nanoseconds.</summary>
     public ulong NextDeadline
@@ -140,6 +147,34 @@ sealed class Pc
         Msrs.Add(LocalApic.ApicBaseMsr, LocalApic.ApicBaseMsr, LocalApic);
         Msrs.Add(LocalApic.TscDeadlineMsr, LocalApic.TscDeadlineMsr, LocalApic);
         Msrs.Add(LocalApic.FirstX2ApicMsr, LocalApic.LastX2ApicMsr, LocalApic);
+    }
+
+    /// <summary>Puts each device into a slot of its own.</summary>
+    void Plug(ImmutableArray<DeviceSpec> specs, VirtioBoard board)
+    {
+        if (specs.Length > PcLayout.MostDevices)
+            throw new LabException($"A machine takes {PcLayout.MostDevices} devices at most; this one has {specs.Length}.");
+        for (int i = 0; i < specs.Length; i++)
+            _pci.Add(PcLayout.FirstFreeSlot + i, 0, Build(specs[i], board).Transport.Function);
+    }
+
+    VirtioDevice Build(DeviceSpec spec, VirtioBoard board)
+    {
+        switch (spec)
+        {
+            case DiskSpec disk:
+                VirtioBlock block = Devices.Add(disk, board);
+                Keep(block);
+                return block;
+            default: throw new LabException($"This PC has no {spec.GetType().Name}.");
+        }
+    }
+
+    /// <summary>Delivers a device's interrupt message; one to another address is a store like any other.</summary>
+    void SendMessage(GuestMemory ram, ulong address, uint data)
+    {
+        if (address >> 20 == PcLayout.LocalApic >> 20) _apicBus.DeliverMsi(address, data);
+        else ram.Write32(address, data);
     }
 
     /// <summary>

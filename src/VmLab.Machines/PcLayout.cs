@@ -32,6 +32,9 @@ static class PcLayout
     /// <summary>Where PCI devices may ask for ports.</summary>
     public const int PciPorts = 0xC000, PciPortCount = 0x1000;
 
+    /// <summary>The PCI devices that a machine's configuration adds come after the bridges.</summary>
+    public const int FirstFreeSlot = 3, MostDevices = 29;
+
     /// <summary>Wired to I/O APIC pin 2, since pin 0 belongs to the 8259s.</summary>
     public const int PitPin = 2;
 

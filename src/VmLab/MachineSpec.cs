@@ -1,11 +1,13 @@
+using System.Collections.Immutable;
 using VmLab.Core;
+using VmLab.Machines;
 
 namespace VmLab;
 
 /// <summary>A machine to be: a value. Nothing runs until a lab runs its fleet.</summary>
 public sealed record MachineSpec
 {
-    const int LongestName = 63;
+    const int LongestName = 63, LongestDiskName = 20, SectorSize = 512;
 
     /// <param name="name">1 to 63 letters, digits and hyphens, as in a host name; a Debian guest takes it as its
     /// own.</param>
@@ -25,9 +27,38 @@ public sealed record MachineSpec
 
     public ByteSize MemorySize { get; private init; } = 128.MiB;
 
+    /// <summary>What the machine has besides what every PC has, in the order of its PCI slots.</summary>
+    public ImmutableArray<DeviceSpec> Devices { get; private init; } = [];
+
     /// <summary>What the machine boots: one of <see cref="VmLab.Guest"/>'s, or a kind of your own.</summary>
     public MachineSpec Boot(Guest guest) => this with { Guest = guest };
 
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="size"/> is not 1 MiB to 64 GiB.</exception>
     public MachineSpec Memory(ByteSize size) => this with { MemorySize = Require.InRange(size, 1.MiB, 64.GiB) };
+
+    /// <summary>Adds an empty disk: the first is /dev/vda in a Linux guest.</summary>
+    /// <param name="name">1 to 20 letters, digits and hyphens; the guest sees it as the disk's serial number.</param>
+    /// <param name="size">A whole number of 512-byte sectors.</param>
+    /// <exception cref="LabException">The name or the size will not do, or another disk has the name.</exception>
+    public MachineSpec Disk(string name, ByteSize size)
+    {
+        if (name.Length is 0 or > LongestDiskName || !name.All(c => char.IsAsciiLetterOrDigit(c) || c == '-'))
+            throw new LabException(
+                $"\"{name}\" is no name for a disk: use 1 to {LongestDiskName} letters, digits and hyphens.");
+        if (size.Bytes == 0 || size.Bytes % SectorSize != 0)
+            throw new LabException($"The disk \"{name}\" has {size.Bytes} bytes, which is no whole number of {SectorSize}-byte sectors.");
+        if (Devices.OfType<DiskSpec>().Any(disk => disk.Name == name))
+            throw new LabException($"{Name} has a disk named \"{name}\" already: give each its own name.");
+        return With(new DiskSpec(name, size));
+    }
+
+    /// <summary>The one way in for every device.</summary>
+    public MachineSpec With(DeviceSpec device) => this with { Devices = Devices.Add(device) };
+
+    // An array is equal to itself alone.
+    public bool Equals(MachineSpec? other) =>
+        other is not null && Name == other.Name && Guest == other.Guest && MemorySize == other.MemorySize
+        && Devices.SequenceEqual(other.Devices);
+
+    public override int GetHashCode() => HashCode.Combine(Name, Guest, MemorySize, Devices.Length);
 }

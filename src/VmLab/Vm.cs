@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Text;
 using VmLab.Core;
 using VmLab.Guests;
@@ -214,12 +215,14 @@ public sealed class Vm
     public void PowerOn()
     {
         Lab.RequireOpen();
+        // Disks outlive the power: the machine to be has what the one before left.
+        ImmutableArray<DeviceSpec> devices = _powered?.Machine.Devices ?? Spec.Devices;
         _powered?.Dispose();
         _channel?.LosePower();
         _pausedAt = null;
         HasPanicked = false;
         Faults.PowerOn(Lab.Nanoseconds);
-        IMachine machine = _build(ConfigOf(_powerOns), Lab.Pool, null);
+        IMachine machine = _build(ConfigOf(_powerOns) with { Devices = devices }, Lab.Pool, null);
         _powered = new PoweredMachine(Name, machine, Lab.Nanoseconds, Faults, Lab.KeepsHashes);
         if (_gdb is not null) machine.Serve(_gdb);
         foreach (IHook hook in _hooks) hook.Arm(_powered.Machine.Pc);
@@ -330,7 +333,7 @@ public sealed class Vm
     {
         string stream = powerOn == 0 ? Name : $"{Name}, power-on {powerOn + 1}";
         ulong seed = Rng.FromSeed(Lab.Seed).Child("machines").Child(stream).Next();
-        return new MachineConfig(Name, Spec.MemorySize, _guest, seed);
+        return new MachineConfig(Name, Spec.MemorySize, _guest, seed) { Devices = Spec.Devices };
     }
 
     // Faults of this machine have looked at the byte when it was sent; those of others see it at the quantum's end.

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Text;
 using VmLab.Core;
 using VmLab.Guests;
@@ -110,6 +111,8 @@ sealed class ScriptedMachine : IMachine
     }
 
     public void PowerOff() => Status = MachineStatus.PoweredOff;
+
+    public ImmutableArray<DeviceSpec> Devices => [];
 
     public ulong StateHash() => new StateHash().Add(_history.Value).Add(Now).Value;
 

@@ -67,6 +67,14 @@ public sealed unsafe class GuestMemory : IDisposable
 
     public bool IsRam(ulong page) => page < _lowPages || page >= HighBase >> PageShift && page < TopPage;
 
+    /// <summary>Whether all bytes of a range are RAM; an empty range is where its first byte would be.</summary>
+    public bool IsRam(ulong address, ulong length)
+    {
+        ulong end = address + length;
+        return end >= address
+            && (end <= _lowPages << PageShift || address >= HighBase && end <= TopPage << PageShift);
+    }
+
     /// <summary>The flags of a page of RAM.</summary>
     public PageFlags FlagsOf(ulong page) => _flags[page];
 
@@ -147,6 +155,10 @@ public sealed unsafe class GuestMemory : IDisposable
     }
 
     public uint Read32(ulong address) => (uint)Read64(address);
+
+    public ushort Read16(ulong address) => (ushort)Read64(address);
+
+    public void Write16(ulong address, ushort value) => Write(address, [(byte)value, (byte)(value >> 8)]);
 
     public void Write32(ulong address, uint value)
     {

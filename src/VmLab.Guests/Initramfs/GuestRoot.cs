@@ -11,6 +11,7 @@ static class GuestRoot
     public static readonly IReadOnlyList<string> Modules =
     [
         "virtio_pci", "virtio_mmio", "virtio_blk", "virtio_net", "virtio_console", "virtio_rng", "virtio_balloon",
+        "ext4", "crc32c_generic",
     ];
 
     const uint Executable = 0x1ED, Plain = 0x1A4, Sticky = 0x3FF, Private = 0x1C0;      // 755, 644, 1777, 700
@@ -46,6 +47,7 @@ static class GuestRoot
         root.AddFile("etc/nsswitch.conf", Plain, "passwd: files\ngroup: files\nhosts: files dns\n");
         root.AddFile("usr/bin/busybox", Executable, busybox);
         root.AddFile("usr/sbin/vmlab-agent", Executable, AgentProgram.Build());
+        root.AddLink("usr/sbin/modprobe", "../bin/busybox");        // where the kernel looks for it
     }
 
     /// <summary>Links every applet of busybox that no package brings a program for.</summary>
@@ -56,7 +58,7 @@ static class GuestRoot
                 root.AddLink("usr/bin/" + applet, "busybox");
     }
 
-    /// <summary>Adds the wanted modules that there are, with what they need, and the list that modprobe
+    /// <summary>Adds the wanted modules that there are, with what they need, and the lists that modprobe
     /// reads.</summary>
     /// <param name="release">As <c>uname -r</c> says it.</param>
     /// <param name="available">Yields a module by its name, or <see langword="null"/>: then it is taken to be built
@@ -69,15 +71,17 @@ static class GuestRoot
             foreach (KernelModule module in Closure(name, available))
                 needed.TryAdd(module.Path, Closure(module.Name, available));
 
-        var list = new StringBuilder();
+        (StringBuilder list, StringBuilder aliases) = (new(), new());
         foreach ((string path, IReadOnlyList<KernelModule> closure) in needed)
         {
             root.AddFile($"usr/lib/modules/{release}/{path}", Plain, closure[0].Content);
             list.Append(path).Append(':');
             foreach (KernelModule dependency in closure.Skip(1)) list.Append(' ').Append(dependency.Path);
             list.Append('\n');
+            foreach (string alias in closure[0].Aliases) aliases.Append($"alias {alias} {closure[0].Name}\n");
         }
         root.AddFile($"usr/lib/modules/{release}/modules.dep", Plain, list.ToString());
+        root.AddFile($"usr/lib/modules/{release}/modules.alias", Plain, aliases.ToString());
     }
 
     /// <summary>The module and all that it needs: each comes before what it needs itself.</summary>

@@ -16,19 +16,21 @@ sealed record KernelModule(string Path, byte[] Content)
 
     /// <summary>Names of the modules that it needs.</summary>
     /// <exception cref="LabException">The module is damaged.</exception>
-    public IReadOnlyList<string> Dependencies => Information("depends") is { Length: > 0 } list
+    public IReadOnlyList<string> Dependencies => All("depends").FirstOrDefault() is { Length: > 0 } list
         ? [.. list.Split(',').Select(name => name.Replace('-', '_'))]
         : [];
+
+    /// <summary>Patterns of what the kernel may ask for when it means this module.</summary>
+    /// <exception cref="LabException">The module is damaged.</exception>
+    public IReadOnlyList<string> Aliases => [.. All("alias")];
 
     public static string NameOf(string path) => System.IO.Path.GetFileName(path).Split('.')[0].Replace('-', '_');
 
     // .modinfo is a list of zero-terminated "key=value".
-    string? Information(string key)
-    {
-        string text = Encoding.Latin1.GetString(Section(".modinfo"));
-        string? line = text.Split('\0').FirstOrDefault(line => line.StartsWith(key + "=", StringComparison.Ordinal));
-        return line?[(key.Length + 1)..];
-    }
+    IEnumerable<string> All(string key) =>
+        from line in Encoding.Latin1.GetString(Section(".modinfo")).Split('\0')
+        where line.StartsWith(key + "=", StringComparison.Ordinal)
+        select line[(key.Length + 1)..];
 
     ReadOnlySpan<byte> Section(string name)
     {

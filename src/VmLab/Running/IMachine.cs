@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using VmLab.Core;
 using VmLab.Introspection;
 using VmLab.Machines;
@@ -54,6 +55,9 @@ interface IMachine : IDisposable
     void RunUntil(ulong time);
 
     void PowerOff();
+
+    /// <inheritdoc cref="Machine.Devices"/>
+    ImmutableArray<DeviceSpec> Devices { get; }
 
     ulong StateHash();
 

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using VmLab.Core;
 using VmLab.Introspection;
 using VmLab.Machines;
@@ -55,6 +56,8 @@ sealed class PcMachine(Machine machine) : IMachine
     }
 
     public void PowerOff() => machine.PowerOff();
+
+    public ImmutableArray<DeviceSpec> Devices => machine.Devices;
 
     public ulong StateHash() => machine.StateHash();
 

@@ -1,0 +1,143 @@
+using System.Collections.Immutable;
+using VmLab.Core;
+
+namespace VmLab.Devices.Storage;
+
+/// <summary>A drive with a volatile write cache: what was written is read back at once, and durable once flushed.</summary>
+/// <remarks>
+/// The cache holds writes in their order, up to 16 MiB; beyond that, the oldest become durable by themselves, as a
+/// drive writes them back. What a loss of power leaves is up to <see cref="LosePower"/>.
+/// </remarks>
+public sealed class DiskDrive : IBlockBackend
+{
+    const int SectorSize = IBlockBackend.SectorSize;
+    const ulong MostUnflushedBytes = 16 << 20;
+    const int MostUnflushed = 16_384;
+
+    readonly SparseImage _current, _durable;
+    readonly Queue<DiskWrite> _unflushed = new();
+    ulong _unflushedBytes;
+
+    /// <param name="size">A whole number of sectors.</param>
+    /// <param name="below">What the drive holds at first; <see langword="null"/> for zeros.</param>
+    public DiskDrive(ByteSize size, IImageBase? below = null, bool isReadOnly = false)
+    {
+        if (size.Bytes == 0 || size.Bytes % SectorSize != 0)
+            throw new LabException($"A disk of {size.Bytes} bytes is no whole number of {SectorSize}-byte sectors.");
+        IsReadOnly = isReadOnly;
+        _current = new SparseImage(size, below);
+        _durable = new SparseImage(size, below);
+    }
+
+    public ByteSize Size => _current.Size;
+
+    public ulong Sectors => Size.Bytes / SectorSize;
+
+    public bool IsReadOnly { get; }
+
+    /// <summary>Writes that a loss of power may undo.</summary>
+    public int UnflushedWrites => _unflushed.Count;
+
+    public bool Read(ulong sector, Span<byte> bytes)
+    {
+        _current.Read(sector * SectorSize, bytes);
+        return true;
+    }
+
+    public bool Write(ulong sector, ReadOnlySpan<byte> bytes) =>
+        Keep(new DiskWrite(sector, (ulong)bytes.Length / SectorSize, [.. bytes]));
+
+    public bool Zero(ulong sector, ulong count) => Keep(new DiskWrite(sector, count, []));
+
+    public bool Flush()
+    {
+        if (_unflushed.Count == 0) return true;
+        _durable.Restore(_current.Snapshot());
+        _unflushed.Clear();
+        _unflushedBytes = 0;
+        return true;
+    }
+
+    /// <summary>
+    /// Leaves what was flushed, and of the rest, in an order and to an extent that <paramref name="random"/> decides,
+    /// some writes whole, some torn at a sector, some not at all.
+    /// </summary>
+    public void LosePower(Rng random)
+    {
+        DiskWrite[] writes = [.. _unflushed];
+        if (writes.Length == 0) return;
+        _current.Restore(_durable.Snapshot());
+        for (int i = 0; i < writes.Length; i++)
+        {
+            int next = i + (int)random.NextBelow((ulong)(writes.Length - i));
+            (writes[i], writes[next]) = (writes[next], writes[i]);
+            ulong choice = random.NextBelow(3);
+            if (choice == 0) writes[i].ApplyTo(_current, 0, writes[i].Count);
+            else if (choice == 1) writes[i].ApplyTo(_current, 0, random.NextBelow(writes[i].Count));
+        }
+        Flush();
+    }
+
+    /// <summary>Takes a moment: costs a step for each 4 MiB of the disk and each write that was not flushed.</summary>
+    public DiskMoment Snapshot() => new(_current.Snapshot(), _durable.Snapshot(), [.. _unflushed]);
+
+    /// <summary>Makes the drive what it was at a moment of one of this size and base.</summary>
+    public void Restore(DiskMoment moment)
+    {
+        _current.Restore(moment.Current);
+        _durable.Restore(moment.Durable);
+        _unflushed.Clear();
+        _unflushedBytes = 0;
+        foreach (DiskWrite write in moment.Unflushed) Enqueue(write);
+    }
+
+    public void AddTo(StateHash hash)
+    {
+        _current.AddTo(hash);
+        _durable.AddTo(hash);
+        hash.Add((ulong)_unflushed.Count);
+        foreach (DiskWrite write in _unflushed) hash.Add(write.Sector).Add(write.Count).Add(write.Bytes.AsSpan());
+    }
+
+    bool Keep(DiskWrite write)
+    {
+        if (IsReadOnly) return false;
+        write.ApplyTo(_current, 0, write.Count);
+        Enqueue(write);
+        while (_unflushedBytes > MostUnflushedBytes || _unflushed.Count > MostUnflushed)
+        {
+            DiskWrite oldest = _unflushed.Dequeue();
+            _unflushedBytes -= (ulong)oldest.Bytes.Length;
+            oldest.ApplyTo(_durable, 0, oldest.Count);
+        }
+        return true;
+    }
+
+    void Enqueue(DiskWrite write)
+    {
+        _unflushed.Enqueue(write);
+        _unflushedBytes += (ulong)write.Bytes.Length;
+    }
+}
+
+/// <summary>A drive at one moment: immutable.</summary>
+/// <param name="Current">What is read from it.</param>
+/// <param name="Durable">What it holds for sure.</param>
+/// <param name="Unflushed">What leads from one to the other, in the order of the writes.</param>
+public sealed record DiskMoment(
+    SparseImage.Moment Current, SparseImage.Moment Durable, ImmutableArray<DiskWrite> Unflushed);
+
+/// <summary>A write that lies in a drive's cache.</summary>
+/// <param name="Count">In sectors.</param>
+/// <param name="Bytes">Empty for zeros.</param>
+public sealed record DiskWrite(ulong Sector, ulong Count, ImmutableArray<byte> Bytes)
+{
+    /// <summary>Writes some of the sectors, counted from the first of this write.</summary>
+    internal void ApplyTo(SparseImage image, ulong first, ulong count)
+    {
+        const int SectorSize = IBlockBackend.SectorSize;
+        ulong offset = (Sector + first) * SectorSize;
+        if (Bytes.IsEmpty) image.Zero(offset, count * SectorSize);
+        else image.Write(offset, Bytes.AsSpan((int)first * SectorSize, (int)count * SectorSize));
+    }
+}
