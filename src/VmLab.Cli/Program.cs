@@ -22,6 +22,12 @@ static class Program
         HelpName = "FILE",
     };
 
+    static readonly Option<string?> s_gdb = new("--gdb")
+    {
+        Description = "Before its first instruction, the first machine (or the one named) waits for gdb at this port of 127.0.0.1.",
+        HelpName = "[VM:]PORT",
+    };
+
     // What a command throws, and Ctrl-C, are handled here and in the commands.
     static readonly InvocationConfiguration s_invocation = new()
     {
@@ -77,7 +83,7 @@ static class Program
         var run = new Command("run", "Runs a script. Exit code: 0 passed, 1 an assertion failed, 2 script or input wrong, "
             + "3 infrastructure, 130 stopped by Ctrl-C.")
         {
-            file, arguments, s_threads, s_seed, s_hashes,
+            file, arguments, s_threads, s_seed, s_hashes, s_gdb,
         };
         run.SetAction(parsed => RunCommand.Run(parsed.GetRequiredValue(file), parsed.GetValue(arguments) ?? [], Options(parsed)));
         return run;
@@ -174,6 +180,7 @@ static class Program
             Threads = parsed.GetResult(s_threads) is null ? options.Threads : Math.Clamp(parsed.GetValue(s_threads), 0, 256),
             Seed = parsed.GetValue(s_seed) ?? options.Seed,
             Hashes = parsed.GetValue(s_hashes) ?? options.Hashes,
+            Gdb = parsed.GetValue(s_gdb) is { } gdb ? GdbOption.Parse(gdb) : null,
         };
     }
 }

@@ -24,6 +24,12 @@ static class RunCommand
             Console.Error.WriteLine($"Stopped by request.{Environment.NewLine}{pump?.Report()}");
             return ExitCode.Interrupted;
         }
+        catch (OperationCanceledException) when (pump?.Labs.Any(lab => lab.IsKilledByGdb) is true)
+        {
+            view.Dispose();
+            Console.Error.WriteLine($"Stopped by gdb.{Environment.NewLine}{pump.Report()}");
+            return ExitCode.Interrupted;
+        }
         catch (Exception failure)
         {
             view.Dispose();

@@ -37,6 +37,13 @@ public sealed class KernelSymbols : ISymbols
     /// <summary>The lowest address of the kernel's image.</summary>
     public ulong Base => _image.Kallsyms.Base;
 
+    /// <summary>The highest address of the kernel's image that has a name.</summary>
+    public ulong End => _image.Kallsyms.Symbols[^1].Address;
+
+    /// <summary>Where the code and data of modules lie: name, first byte, length.</summary>
+    internal IEnumerable<(string Module, ulong Start, ulong Length)> ModuleParts =>
+        _modules.SelectMany(module => module.Parts.Select(part => (module.Name, part.Start, part.Length)));
+
     /// <summary>How far the kernel runs from where it was linked: 0 without KASLR.</summary>
     public ulong Slide => Base - LinkedBase;
 
@@ -66,7 +73,7 @@ public sealed class KernelSymbols : ISymbols
     public (string Name, ulong Offset)? At(ulong address)
     {
         KernelSymbol[] symbols = _image.Kallsyms.Symbols;
-        if (address >= Base && address <= symbols[^1].Address) return Nearest(symbols, address);
+        if (address >= Base && address <= End) return Nearest(symbols, address);
         KernelModule? module = Array.Find(_modules, module => module.Parts.Any(part => address - part.Start < part.Length));
         return module is null ? null : Nearest(module.Sorted, address);
     }

@@ -26,7 +26,8 @@ public sealed class MachineHooks
     readonly Vcpu _cpu;
     readonly List<Breakpoint> _breakpoints = [];
     readonly List<WatchHook> _watches = [];
-    ulong _holdAt = ulong.MaxValue;
+    ulong _holdAt = ulong.MaxValue, _callAt = ulong.MaxValue;
+    Action _called = () => { };
 
     internal MachineHooks(Vcpu cpu) => _cpu = cpu;
 
@@ -61,14 +62,18 @@ public sealed class MachineHooks
     /// <summary>Holds the machine when it has taken so many counts more.</summary>
     public void HoldAfter(ulong counts) => _holdAt = _cpu.Retired + counts;
 
-    /// <summary>The machine is held no more, and at no later count.</summary>
-    internal void Reset() => (IsHeld, _holdAt) = (false, ulong.MaxValue);
+    /// <summary>Calls, with the machine held by nobody, when it has taken so many counts more; it takes the place of the last such call.</summary>
+    public void CallAfter(ulong counts, Action met) => (_callAt, _called) = (_cpu.Retired + counts, met);
+
+    /// <summary>The machine is held no more, and nothing waits for a later count.</summary>
+    internal void Reset() => (IsHeld, _holdAt, _callAt) = (false, ulong.MaxValue, ulong.MaxValue);
 
     internal void Release() => IsHeld = false;
 
     internal StopReason Run(ulong counts)
     {
-        if (_holdAt != ulong.MaxValue) counts = Math.Min(counts, _holdAt - _cpu.Retired);
+        ulong next = Math.Min(_holdAt, _callAt);
+        if (next != ulong.MaxValue) counts = Math.Min(counts, next - _cpu.Retired);
         StopReason reason = Tracer is { } tracer ? RunTraced(tracer) : _cpu.Run(counts);
         if (reason == StopReason.Breakpoint) MeetBreakpoints();
         if (reason == StopReason.Watch) MeetWatches();
@@ -76,6 +81,11 @@ public sealed class MachineHooks
         {
             _holdAt = ulong.MaxValue;
             IsHeld = true;
+        }
+        if (_cpu.Retired == _callAt)
+        {
+            _callAt = ulong.MaxValue;
+            _called();
         }
         return reason;
     }

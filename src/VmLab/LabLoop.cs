@@ -61,9 +61,10 @@ public sealed partial class Lab
             .ConvertAll(machine => machine.Powered);
         if (_options.ShuffleSeed is not null) Shuffle(running);
         _watchdog?.Begin();
-        _crew.Run(running, target);
+        using (_options.Stop.UnsafeRegister(_ => DropGdb(), null)) _crew.Run(running, target);
         _watchdog?.End();
         Nanoseconds = target;
+        if (IsKilledByGdb) EndWaits(wait => wait.Cancel(new CancellationToken(canceled: true)));
         if (_machines.Exists(machine => machine.IsHeld))
         {
             SettleHooks();
@@ -156,6 +157,7 @@ public sealed partial class Lab
             _guests = _guests.Add(bootable);
             _machines.Add(new Vm(this, spec, _machines.Count, bootable, build, null));
         }
+        if (_options.Gdb is { } gdb && _pump.Labs.Count == 0) AwaitGdb(gdb);
         StartTrace();
     }
 
@@ -293,7 +295,11 @@ public sealed partial class Lab
         public void Report(string value) => lab._options.Observer?.Preparing(lab, value);
     }
 
-    void Bark() => _options.Observer?.Stalled(this,
-        $"Lab \"{Fleet.Name}\" has been in one quantum for {Spoken(_options.Patience)} of host time, at {Spoken(Now)} of guest time: "
-        + "the host is overloaded, or VmLab hangs. Nothing of this reaches a guest.");
+    void Bark()
+    {
+        if (IsHeldByGdb) return;
+        _options.Observer?.Stalled(this,
+            $"Lab \"{Fleet.Name}\" has been in one quantum for {Spoken(_options.Patience)} of host time, at {Spoken(Now)} of guest time: "
+            + "the host is overloaded, or VmLab hangs. Nothing of this reaches a guest.");
+    }
 }

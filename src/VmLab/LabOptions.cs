@@ -26,6 +26,11 @@ public sealed record LabOptions
     /// <summary>Runs the machines of each quantum in an order drawn from this seed: a test shows that it changes nothing.</summary>
     internal ulong? ShuffleSeed { get; init; }
 
+    /// <summary>
+    /// Which machine of the first lab waits for gdb before its first instruction; <see langword="null"/> for none.
+    /// </summary>
+    public GdbOption? Gdb { get; init; }
+
     /// <summary>Ends every await of every lab that has these options.</summary>
     public CancellationToken Stop { get; init; }
 
@@ -56,6 +61,23 @@ public sealed record LabOptions
     }
 }
 
+/// <summary>Which machine gdb is to debug, and where.</summary>
+/// <param name="Machine">Its name; <see langword="null"/> for the first one.</param>
+/// <param name="Port">Of 127.0.0.1; 0 takes any that is free.</param>
+public sealed record GdbOption(string? Machine, int Port)
+{
+    /// <summary>Reads <c>PORT</c> or <c>MACHINE:PORT</c>.</summary>
+    /// <exception cref="LabException">It is neither.</exception>
+    public static GdbOption Parse(string text)
+    {
+        int colon = text.LastIndexOf(':');
+        bool isPort = int.TryParse(text[(colon + 1)..], NumberStyles.None, CultureInfo.InvariantCulture, out int port) && port <= ushort.MaxValue;
+        return isPort && colon != 0
+            ? new GdbOption(colon < 0 ? null : text[..colon], port)
+            : throw new LabException($"--gdb {text}: give a port from 0 to 65535, or a machine and a port, as in alice:1234.");
+    }
+}
+
 /// <summary>
 /// Watches labs from the host's side, on the pump's thread; preparation and the watchdog call from their own.
 /// </summary>
@@ -63,7 +85,7 @@ public interface ILabObserver
 {
     void Started(Lab lab);
 
-    /// <summary>A guest is being made, which takes time: a download, an unpacking.</summary>
+    /// <summary>What comes before the first quantum takes time: a guest's download and unpacking, a wait for gdb.</summary>
     void Preparing(Lab lab, string what);
 
     void Happened(Lab lab, TimelineEvent what);

@@ -3,6 +3,7 @@ using System.Text;
 using VmLab.Core;
 using VmLab.Guests;
 using VmLab.Machines;
+using VmLab.Machines.Gdb;
 using VmLab.Running;
 
 namespace VmLab;
@@ -13,6 +14,8 @@ public sealed class Vm
     readonly MachineBuilder _build;
     readonly IBootable _guest;
     readonly CommandChannel? _channel;
+    readonly List<(ulong Time, string What)> _debugged = [];
+    GdbServer? _gdb;
     readonly List<IHook> _hooks = [];
     PoweredMachine? _powered;
     MachineStatus _lastStatus = MachineStatus.Running;
@@ -85,6 +88,12 @@ public sealed class Vm
     internal CommandChannel Channel => _channel ?? throw new LabException(
         $"{Name}'s guest serves no command channel, as Guest.Debian does: talk to its Console instead.");
 
+    /// <summary>gdb holds the machine, or is waited for: it stands still in its quantum.</summary>
+    internal bool IsHeldByGdb => _gdb is { IsStopped: true };
+
+    /// <summary>gdb asked for the end of the lab.</summary>
+    internal bool IsKilledByGdb => _gdb is { IsKilled: true };
+
     internal bool IsRunning => _powered is not null && Status == MachineStatus.Running && !IsPaused;
 
     /// <summary>Runs a command by the guest's /bin/sh, and waits for its end; several may run at once.</summary>
@@ -139,6 +148,22 @@ public sealed class Vm
         Lab.WaitFor<MachineStatus>($"{Name} did not stop", within, null, needsKernel: false,
             (out MachineStatus status) => (status = Status) != MachineStatus.Running),
         cancellation);
+
+    /// <summary>
+    /// Serves gdb at a port of 127.0.0.1 for as long as the lab is open; see <see cref="GdbServer"/>. What gdb changes is noted in
+    /// the timeline; what it only looks at leaves the run as it is.
+    /// </summary>
+    /// <param name="port">0 takes any that is free.</param>
+    /// <param name="waits">The machine does not run on before gdb has come.</param>
+    /// <exception cref="LabException">The port is taken, or the machine has a server already.</exception>
+    public GdbServer Gdb(int port = 0, bool waits = false)
+    {
+        Lab.RequireOpen();
+        if (_gdb is not null) throw new LabException($"{Name} is served to gdb already, at port {_gdb.Port}.");
+        _gdb = new GdbServer(port, waits, what => _debugged.Add((Powered.Now, what)), () => Linux.FindSymbols()?.Base);
+        Powered.Machine.Serve(_gdb);
+        return _gdb;
+    }
 
     /// <summary>Stops the machine at once, as if its plug were pulled.</summary>
     public void PowerOff()
@@ -199,6 +224,7 @@ public sealed class Vm
         Faults.PowerOn(Lab.Nanoseconds);
         IMachine machine = _build(ConfigOf(_powerOns) with { Devices = devices }, Lab.Pool, null);
         _powered = new PoweredMachine(Name, machine, Lab.Nanoseconds, Faults, Lab.KeepsHashes);
+        if (_gdb is not null) machine.Serve(_gdb);
         foreach (IHook hook in _hooks) hook.Arm(_powered.Machine.Pc);
         _powerOns++;
         _lastStatus = MachineStatus.Running;
@@ -251,6 +277,8 @@ public sealed class Vm
             else DeliverToConsole(arrival);
         }
         Powered.Arrivals.Clear();
+        foreach (var (time, what) in _debugged) Lab.Add(this, time, what);
+        _debugged.Clear();
         foreach (var (time, what) in Faults.Done) Lab.Add(this, time, $"fault: {what}");
         Faults.Done.Clear();
     }
@@ -263,8 +291,13 @@ public sealed class Vm
         if (Status == MachineStatus.Reset) PowerOn();
     }
 
+    /// <summary>Ends gdb's connection, from whatever thread.</summary>
+    internal void DropGdb() => _gdb?.Dispose();
+
     internal void Close()
     {
+        _gdb?.End();
+        _gdb?.Dispose();
         _powered?.Dispose();
         _powered = null;
     }
@@ -349,6 +382,7 @@ public sealed class Vm
     void NoteStop()
     {
         _lastStatus = Status;
+        _gdb?.End();
         if (Status == MachineStatus.PoweredOff) _channel?.LosePower();
         Lab.Add(this, Powered.Now, Status switch
         {

@@ -14,9 +14,11 @@ public sealed class VmLinux
     /// The names of the kernel and of its modules at this instant: a value, which later loads of modules do not change.
     /// </summary>
     /// <exception cref="LabException">The machine's memory holds no Linux kernel with symbol tables.</exception>
-    public KernelSymbols Symbols => _symbols = _vm.Powered.Machine.ReadSymbols(_symbols) ?? throw new LabException(
+    public KernelSymbols Symbols => FindSymbols() ?? throw new LabException(
         $"{_vm.Name} has no symbols at {_vm.Now.TotalSeconds:0.000000} s: no kallsyms tables of a Linux kernel are in its memory. "
         + "Its guest is no Linux, or is not unpacked yet, or was built without CONFIG_KALLSYMS.");
+
+    internal KernelSymbols? FindSymbols() => _symbols = _vm.Powered.Machine.ReadSymbols(_symbols);
 
     /// <summary>The linear address of a symbol of the kernel or of a loaded module.</summary>
     /// <exception cref="LabException">There is no such symbol, or there are no symbols.</exception>

@@ -30,6 +30,22 @@ static class Vmlab
         return ending with { Output = seen + ending.Output };
     }
 
+    /// <summary>Starts the tool, and acts upon the first line of its error output that asks for it.</summary>
+    public static Ending Answering(Func<string, bool> asks, Action<string> answer, params IEnumerable<string> arguments)
+    {
+        using Process process = Start(arguments);
+        string seen = "";
+        while (process.StandardError.ReadLine() is { } line)
+        {
+            seen += line + "\n";
+            if (!asks(line)) continue;
+            answer(line);
+            break;
+        }
+        Ending ending = End(process);
+        return ending with { Error = seen + ending.Error };
+    }
+
     static Process Start(IEnumerable<string> arguments)
     {
         string tool = Path.Combine(AppContext.BaseDirectory, "VmLab.Cli.dll");

@@ -4,6 +4,7 @@ using VmLab.Core;
 using VmLab.Guests;
 using VmLab.Introspection;
 using VmLab.Machines;
+using VmLab.Machines.Gdb;
 using VmLab.Running;
 
 namespace VmLab.Tests;
@@ -92,6 +93,8 @@ sealed class ScriptedMachine : IMachine
     }
 
     public void ReadMemory(ulong physical, Span<byte> bytes) => Memory.AsSpan((int)physical, bytes.Length).CopyTo(bytes);
+
+    public void Serve(GdbServer gdb) => throw new NotSupportedException("A scripted machine has no processor.");
 
     public KernelSymbols? ReadSymbols(KernelSymbols? before) => null;
 

@@ -56,7 +56,9 @@ public unsafe readonly record struct Leeway(
         _ when IsSaving(instruction.Mnemonic) => new(FaultOrder: true),
         Mnemonic.Cmpsb or Mnemonic.Cmpsw or Mnemonic.Cmpsd or Mnemonic.Cmpsq when instruction.IsStringInstruction => new(FaultOrder: true),
         Mnemonic.Retf or Mnemonic.Lss or Mnemonic.Lds or Mnemonic.Les or Mnemonic.Lfs or Mnemonic.Lgs => new(FaultOrder: true),
+        Mnemonic.Iret or Mnemonic.Iretd or Mnemonic.Iretq => new(FaultOrder: true),
         Mnemonic.Jmp or Mnemonic.Call when instruction.IsJmpFarIndirect || instruction.IsCallFarIndirect => new(FaultOrder: true),
+        Mnemonic.Call when instruction.IsCallNearIndirect => new(FaultOrder: true),
         _ when !System.Numerics.BitOperations.IsPow2(int.Max(1, instruction.MemorySize.GetSize())) => new(FaultOrder: true),
         _ => default,
     };
@@ -83,7 +85,7 @@ public unsafe readonly record struct Leeway(
         if ((*(uint*)(host->Extended + 24) >> 17 & 1) != 0) return "AMD's let unaligned operands be allowed by a bit of MXCSR.";
         if (IsSaving(instruction.Mnemonic) && ((uint)before->Gpr[Gpr.Rax] > 3 || (uint)before->Gpr[Gpr.Rdx] != 0))
             return "Asks for components that only the host has.";
-        if (instruction.Code == Code.Movsxd_r16_rm16 && host->Vector == Vector.PageFault)
+        if (instruction.Code == Code.Movsxd_r16_rm16 && Comparison.IsMemoryFault(host->Vector))
             return "AMD's read four bytes for the sake of two.";
         if (instruction.Mnemonic == Mnemonic.Fstpnce && !HasNumberOnTop(before))
             return "A reserved encoding, which does not look what it stores.";
@@ -105,11 +107,15 @@ public unsafe readonly record struct Leeway(
         const ulong LastPage = uint.MaxValue - (CaseLayout.PageSize - 1);
         if (ours->Vector == Vector.PageFault && ours->Address >= LastPage) return true;
         Instruction instruction = test.Instruction;
+        const uint LastOperand = uint.MaxValue - 7;
+        if (instruction.IsStringInstruction)
+            return (uint)host->Gpr[Gpr.Rsi] > LastOperand || (uint)host->Gpr[Gpr.Rdi] > LastOperand;
         int operand = instruction.Op0Kind == OpKind.Memory ? 0 : instruction.Op1Kind == OpKind.Memory ? 1 : -1;
         if (operand < 0) return false;
         ulong segmentBase = instruction.MemorySegment switch { Register.FS => before->FsBase, Register.GS => before->GsBase, _ => 0 };
         ulong offset = (uint)(OperandFit.AddressOf(instruction, operand, before, test.Bitness) - segmentBase);
-        return offset + (ulong)instruction.MemorySize.GetSize() > 1UL << 32;
+        int size = instruction.MemorySize.GetSize();
+        return offset + (ulong)(size == 0 ? CaseLayout.PageSize : size) > 1UL << 32;   // the longest have no size in the tables
     }
 
     /// <summary>ST(0) is in use, and of an encoding that the processor itself would write.</summary>

@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using VmLab.Core;
 using VmLab.Introspection;
 using VmLab.Machines;
+using VmLab.Machines.Gdb;
 
 namespace VmLab.Running;
 
@@ -43,6 +44,9 @@ interface IMachine : IDisposable
     ulong Register(int number);
 
     void ReadMemory(ulong physical, Span<byte> bytes);
+
+    /// <summary>Lets gdb debug the machine from now on.</summary>
+    void Serve(GdbServer gdb);
 
     /// <inheritdoc cref="KernelSymbols.TryRead"/>
     KernelSymbols? ReadSymbols(KernelSymbols? before);

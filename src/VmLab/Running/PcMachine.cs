@@ -2,12 +2,15 @@ using System.Collections.Immutable;
 using VmLab.Core;
 using VmLab.Introspection;
 using VmLab.Machines;
+using VmLab.Machines.Gdb;
 
 namespace VmLab.Running;
 
 /// <summary>The emulated PC, as the lab sees it.</summary>
 sealed class PcMachine(Machine machine) : IMachine
 {
+    GdbServer? _gdb;
+
     public ulong Now => machine.Now;
     public MachineStatus Status => machine.Status;
     public ulong Retired => machine.Retired;
@@ -40,7 +43,17 @@ sealed class PcMachine(Machine machine) : IMachine
     public KernelSymbols? ReadSymbols(KernelSymbols? before) =>
         KernelSymbols.TryRead(machine.Memory.Ram, machine.LinearMemory, before);
 
-    public void RunUntil(ulong time) => machine.RunUntil(time);
+    public void Serve(GdbServer gdb)
+    {
+        gdb.Attach(machine);
+        _gdb = gdb;
+    }
+
+    public void RunUntil(ulong time)
+    {
+        if (_gdb is null) machine.RunUntil(time);
+        else _gdb.RunUntil(time);
+    }
 
     public void PowerOff() => machine.PowerOff();
 
@@ -50,7 +63,11 @@ sealed class PcMachine(Machine machine) : IMachine
 
     public MachineMoment Snapshot() => machine.Snapshot();
 
-    public void Restore(MachineMoment moment) => machine.Restore(moment);
+    public void Restore(MachineMoment moment)
+    {
+        machine.Restore(moment);
+        _gdb?.Rewind();
+    }
 
     public void Dispose() => machine.Dispose();
 }

@@ -100,6 +100,10 @@ public sealed unsafe class SystemInstructionTests : GuestTest
         Assert.That((Pc.Interrupts.Priority, Register(Gpr.Rbx)), Is.EqualTo(((byte)9, 9UL)));
     }
 
+    // Vol. 3A table 9-1.
+    [Test]
+    public void Flags_are_clear_after_a_reset() => Assert.That(Pc.Cpu.RflagsValue, Is.EqualTo(Rflags.Fixed));
+
     // Vol. 3A §18.2: the reserved bits of DR6 and DR7; DR4 and DR5 name them unless CR4.DE is set.
     [Test]
     public void Debug_registers_keep_their_reserved_bits()

@@ -148,6 +148,7 @@ public sealed unsafe class LongTransferTests : GuestTest
         assembler.Assemble(new StreamCodeWriter(bytes), 0x50_0FE0);
         Pc.Memory.Write(0x50_0FE0, bytes.ToArray());
         State->Gpr[Gpr.Rcx] = 5;
+        Flags.SetArithmetic(State, Rflags.Zero);
         State->Rip = Edge + 0xFE0;
 
         Pc.RunToHalt();
