@@ -21,3 +21,19 @@ public sealed record DiskSpec(string Name, ByteSize Size) : DeviceSpec
 
     public DiskTiming Timing { get; init; } = DiskTiming.Default;
 }
+
+/// <summary>A network card: a virtio network device.</summary>
+public sealed record NicSpec(MacAddress Address) : DeviceSpec
+{
+    /// <summary>Of each way.</summary>
+    public ServiceRate Rate { get; init; } = VirtioNet.DefaultRate;
+}
+
+/// <summary>A source of seeded randomness: a virtio entropy device.</summary>
+public sealed record EntropySpec : DeviceSpec;
+
+/// <summary>A port for bytes both ways: a virtio console.</summary>
+public sealed record ConsoleSpec : DeviceSpec;
+
+/// <summary>A virtio balloon.</summary>
+public sealed record BalloonSpec : DeviceSpec;

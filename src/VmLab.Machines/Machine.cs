@@ -2,6 +2,8 @@ using System.Collections.Immutable;
 using System.Globalization;
 using VmLab.Core;
 using VmLab.Devices;
+using VmLab.Devices.Storage;
+using VmLab.Devices.Virtio;
 using VmLab.Guests;
 using VmLab.X86;
 
@@ -41,7 +43,7 @@ public sealed class Machine : IDisposable
         Channel = new SerialEndpoint(FeedSerial);
         _pc = new Pc(Memory, _clock, new PcOutlets(
             value => Console.Received?.Invoke(value), value => Channel.Received?.Invoke(value),
-            PowerOff, Reset: () => Stop(MachineStatus.Reset)), config.Devices);
+            PowerOff, Reset: () => Stop(MachineStatus.Reset)), config.Devices, random.Child("devices"));
         _pc.Console.RoomAppeared = FeedSerial;
         _pc.Channel.RoomAppeared = FeedSerial;
         _cpu = new Vcpu(
@@ -114,6 +116,13 @@ public sealed class Machine : IDisposable
 
     /// <summary>Moves the clock ahead, in nanoseconds, as if so much time had gone by at once.</summary>
     public void JumpAhead(ulong nanoseconds) => _clock.Now += nanoseconds;
+
+    /// <summary>The devices that the configuration adds, in its order.</summary>
+    public IReadOnlyList<VirtioDevice> Virtio => _pc.Virtio;
+
+    /// <summary>What lies behind a disk, for whoever looks at it between runs.</summary>
+    /// <exception cref="LabException">There is no disk of that name.</exception>
+    public DiskDrive Drive(string name) => _pc.Devices.DriveOf(name);
 
     /// <summary>The machine's devices as they are to be at its next power-on: disks hold what they hold now.</summary>
     public ImmutableArray<DeviceSpec> Devices => _pc.Devices.Describe(Config.Devices);

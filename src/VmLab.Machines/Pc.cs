@@ -29,7 +29,7 @@ sealed class Pc
     readonly List<Kept> _kept = [];
 
     /// <exception cref="LabException">A device cannot be made, or there are too many.</exception>
-    public Pc(MemoryBus memory, VirtualClock clock, PcOutlets outlets, ImmutableArray<DeviceSpec> devices)
+    public Pc(MemoryBus memory, VirtualClock clock, PcOutlets outlets, ImmutableArray<DeviceSpec> devices, Rng random)
     {
         Clock = clock;
         LocalApic = new LocalApic(0, clock, _apicBus, _pic);
@@ -54,7 +54,8 @@ sealed class Pc
         WireMemory(memory);
         WireMsrs();
         Keep();
-        Plug(devices, new VirtioBoard(memory.Ram, clock, (address, data) => SendMessage(memory.Ram, address, data)));
+        var board = new VirtioBoard(memory.Ram, clock, (address, data) => SendMessage(memory.Ram, address, data));
+        Virtio = Plug(devices, board, random);
         _pci.AssignResources(PcLayout.PciWindow, PcLayout.PciPorts, [.. PcLayout.PciInterrupts.Select(input => (byte)input)]);
     }
 
@@ -67,6 +68,9 @@ sealed class Pc
 
     /// <summary>What lies behind the devices that the configuration adds.</summary>
     public PcDevices Devices { get; } = new();
+
+    /// <summary>The devices that the configuration adds, in its order.</summary>
+    public IReadOnlyList<VirtioDevice> Virtio { get; }
 
     /// <summary>Machine time at which the first device wants to act, in nanoseconds.</summary>
     public ulong NextDeadline
@@ -150,15 +154,17 @@ sealed class Pc
     }
 
     /// <summary>Puts each device into a slot of its own.</summary>
-    void Plug(ImmutableArray<DeviceSpec> specs, VirtioBoard board)
+    VirtioDevice[] Plug(ImmutableArray<DeviceSpec> specs, VirtioBoard board, Rng random)
     {
         if (specs.Length > PcLayout.MostDevices)
             throw new LabException($"A machine takes {PcLayout.MostDevices} devices at most; this one has {specs.Length}.");
-        for (int i = 0; i < specs.Length; i++)
-            _pci.Add(PcLayout.FirstFreeSlot + i, 0, Build(specs[i], board).Transport.Function);
+        VirtioDevice[] devices =
+            [.. specs.Select((spec, i) => Build(spec, board, random.Child($"slot {PcLayout.FirstFreeSlot + i}")))];
+        for (int i = 0; i < devices.Length; i++) _pci.Add(PcLayout.FirstFreeSlot + i, 0, devices[i].Transport.Function);
+        return devices;
     }
 
-    VirtioDevice Build(DeviceSpec spec, VirtioBoard board)
+    VirtioDevice Build(DeviceSpec spec, VirtioBoard board, Rng random)
     {
         switch (spec)
         {
@@ -166,6 +172,22 @@ sealed class Pc
                 VirtioBlock block = Devices.Add(disk, board);
                 Keep(block);
                 return block;
+            case NicSpec nic:
+                var card = new VirtioNet(board, nic.Address, nic.Rate);
+                Keep(card);
+                return card;
+            case EntropySpec:
+                var entropy = new VirtioEntropy(board, random);
+                Keep(entropy);
+                return entropy;
+            case ConsoleSpec:
+                var console = new VirtioConsole(board);
+                Keep(console);
+                return console;
+            case BalloonSpec:
+                var balloon = new VirtioBalloon(board);
+                Keep(balloon);
+                return balloon;
             default: throw new LabException($"This PC has no {spec.GetType().Name}.");
         }
     }

@@ -11,8 +11,10 @@ sealed class PcDevices : IDisposable
     readonly List<(DiskSpec Spec, DiskDrive Drive)> _disks = [];
     readonly List<RawFile> _files = [];
 
-    /// <summary>The disks' drives, in the order in which the machine has them.</summary>
-    public IEnumerable<(string Name, DiskDrive Drive)> Disks => _disks.Select(disk => (disk.Spec.Name, disk.Drive));
+    /// <exception cref="LabException">There is no disk of that name.</exception>
+    public DiskDrive DriveOf(string name) =>
+        _disks.Find(disk => disk.Spec.Name == name).Drive ?? throw new LabException(
+            $"There is no disk \"{name}\" but {string.Join(", ", _disks.Select(disk => disk.Spec.Name).DefaultIfEmpty("none"))}.");
 
     /// <exception cref="LabException">A disk's image cannot be opened, or two disks have one name.</exception>
     public VirtioBlock Add(DiskSpec spec, VirtioBoard board)
@@ -35,7 +37,7 @@ sealed class PcDevices : IDisposable
 
     /// <summary>The same devices, holding what these hold now.</summary>
     public ImmutableArray<DeviceSpec> Describe(ImmutableArray<DeviceSpec> specs) =>
-        [.. specs.Select(spec => spec is DiskSpec disk ? disk with { Content = DriveOf(disk).Snapshot() } : spec)];
+        [.. specs.Select(spec => spec is DiskSpec disk ? disk with { Content = DriveOf(disk.Name).Snapshot() } : spec)];
 
     public void AddTo(StateHash hash)
     {
@@ -50,6 +52,4 @@ sealed class PcDevices : IDisposable
     }
 
     public void Dispose() => _files.ForEach(file => file.Dispose());
-
-    DiskDrive DriveOf(DiskSpec spec) => _disks.Find(disk => disk.Spec.Name == spec.Name).Drive;
 }

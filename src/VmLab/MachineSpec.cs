@@ -52,6 +52,9 @@ public sealed record MachineSpec
         return With(new DiskSpec(name, size));
     }
 
+    /// <summary>Adds a network card: the first is eth0 in a Debian guest.</summary>
+    public MachineSpec Nic(MacAddress address) => With(new NicSpec(address));
+
     /// <summary>The one way in for every device.</summary>
     public MachineSpec With(DeviceSpec device) => this with { Devices = Devices.Add(device) };
 

@@ -11,12 +11,12 @@ namespace VmLab.Devices.Virtio;
 public abstract class VirtioDevice : ITimed
 {
     readonly IClock _clock;
-    readonly VirtioChain _chain;
+    readonly VirtioChain[] _chains;     // one a queue, for what is sent may at once bring an answer
 
     protected VirtioDevice(VirtioBoard board, VirtioIdentity identity)
     {
         _clock = board.Clock;
-        _chain = new VirtioChain(board.Memory);
+        _chains = [.. Enumerable.Range(0, identity.QueueCount).Select(_ => new VirtioChain(board.Memory))];
         Transport = new VirtioPci(board, identity, this);
     }
 
@@ -81,9 +81,9 @@ public abstract class VirtioDevice : ITimed
     void Plan(int queue)
     {
         if (!CanServe(queue)) return;
-        switch (Transport.Ring.Peek(Transport.Queues[queue], _chain))
+        switch (Transport.Ring.Peek(Transport.Queues[queue], _chains[queue]))
         {
-            case RingStatus.Ready: ServeAt(queue, _clock.Now + TimeOf(queue, _chain)); break;
+            case RingStatus.Ready: ServeAt(queue, _clock.Now + TimeOf(queue, _chains[queue])); break;
             case RingStatus.Empty: Transport.Ring.AskForNotification(Transport.Queues[queue]); break;
             default: Transport.Break(); break;
         }
@@ -94,9 +94,9 @@ public abstract class VirtioDevice : ITimed
     {
         ServeAt(queue, VirtqueueState.Never);
         if (!Transport.IsLive) return;
-        switch (Transport.Ring.Peek(Transport.Queues[queue], _chain))
+        switch (Transport.Ring.Peek(Transport.Queues[queue], _chains[queue]))
         {
-            case RingStatus.Ready when Serve(queue, _chain) is { } written: GiveBack(queue, written); break;
+            case RingStatus.Ready when Serve(queue, _chains[queue]) is { } written: GiveBack(queue, written); break;
             case RingStatus.Empty: break;
             default: Transport.Break(); break;
         }
@@ -104,7 +104,7 @@ public abstract class VirtioDevice : ITimed
 
     void GiveBack(int queue, uint written)
     {
-        if (Transport.Ring.Complete(ref Transport.Queues[queue], _chain, written)) Transport.InterruptFor(queue);
+        if (Transport.Ring.Complete(ref Transport.Queues[queue], _chains[queue], written)) Transport.InterruptFor(queue);
         Plan(queue);
     }
 

@@ -1,3 +1,4 @@
+using CsCheck;
 using VmLab.Core;
 using VmLab.Devices.Virtio;
 
@@ -7,16 +8,18 @@ namespace VmLab.Devices.Tests.Virtio;
 static class VirtioBench
 {
     /// <summary>Kinds of pokes: 3 reads a register, 4 puts a random descriptor or index into a ring, 5 notifies, 6 adds a
-    /// sound chain, 7 writes configuration space, 8 the MSI-X table.</summary>
-    public const int Kinds = 9;
-
-    const int Queues = 2;
+    /// sound chain, 7 writes configuration space, 8 the MSI-X table; 9 is the device's own.</summary>
+    const int Kinds = 10, Queues = 2;
 
     public readonly record struct State<T>(PciHost.State Host, T Device, Values<byte> Ram)
         where T : struct;
 
+    public static Gen<Poke> Pokes(int offsets) => Poke.Wild(Kinds, offsets, 1, 2, 4, 8);
+
     /// <param name="features">What the driver wants; each bench starts with a live device.</param>
-    public static Bench<State<T>> Of<T>(Func<VirtioBoard, VirtioDevice> build, ulong features)
+    /// <param name="more">What comes to the device from outside.</param>
+    public static Bench<State<T>> Of<T>(
+        Func<VirtioBoard, VirtioDevice> build, ulong features, Action<VirtioDevice, Poke>? more = null)
         where T : struct
     {
         var driver = new VirtioDriver(build);
@@ -24,10 +27,10 @@ static class VirtioBench
         int queues = Math.Min(Queues, (int)driver.Read(0x12, 2));
         for (int i = 0; i < queues; i++) driver.WithQueue(i);
         driver.Ready();
-        return new(new Whole<T>(driver), driver.Clock, poke => Act(driver, queues, poke), () => Outputs(driver));
+        return new(new Whole<T>(driver), driver.Clock, poke => Act(driver, queues, poke, more), () => Outputs(driver));
     }
 
-    static ulong Act(VirtioDriver driver, int queues, Poke poke)
+    static ulong Act(VirtioDriver driver, int queues, Poke poke, Action<VirtioDevice, Poke>? more)
     {
         int index = poke.Offset % queues;
         DriverQueue queue = driver.Queue(index);
@@ -45,6 +48,7 @@ static class VirtioBench
                 break;
             case 7: driver.WriteConfig(poke.Offset & 0xFC, 4, (uint)poke.Value); break;
             case 8: driver.WriteMsix(poke.Offset & 0x3F8, 8, poke.Value); break;
+            default: more?.Invoke(driver.Device, poke); break;
         }
         return 0;
     }
