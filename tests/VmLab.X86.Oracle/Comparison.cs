@@ -31,6 +31,9 @@ static unsafe class Comparison
         // Whether bytes behind a bad opcode are fetched is the decoder's own affair.
         bool isBad = test.Instruction.IsInvalid || test.Instruction.Mnemonic is Mnemonic.Ud0 or Mnemonic.Ud1;
         if (isBad && hasFetchFault && ours->Vector == Vector.InvalidOpcode) return null;
+        // A LOCK that is not allowed may be noticed after the operand is read.
+        bool isLocked = test.Instruction.IsInvalid && test.Bytes.Contains((byte)0xF0);
+        if (isLocked && IsMemoryFault(host->Vector) && ours->Vector == Vector.InvalidOpcode) return null;
         if (isBad && host->Vector == Vector.InvalidOpcode && IsFetchFault(test, ours)) return null;
         return Leeway.WrapsAtLimit(test, before, host, ours) ? null : Compare(test, before, host, ours);
     }

@@ -25,7 +25,7 @@ sealed unsafe class BlockBuilder : IDisposable
     readonly bool[] _deadFlags = new bool[MaxInstructions];
     readonly PageOffsets _stops;
     ulong _blockStart;
-    bool _mayLink;
+    bool _mayLink, _endsTooLong;
 
     /// <param name="stops">Page offsets of breakpoints: a stop goes before an instruction there.</param>
     public BlockBuilder(PageOffsets stops)
@@ -88,10 +88,21 @@ sealed unsafe class BlockBuilder : IDisposable
             decoder.Decode(out instruction);
             if (instruction.IsInvalid && decoder.LastError == DecoderError.NoMoreBytes) return count;
             if (instruction.IsInvalid) instruction.Length = Math.Max(instruction.Length, 1);
+            _endsTooLong = instruction.IsInvalid && instruction.Length >= LongestInstruction && IsTooLong(decoder, next);
             next += instruction.Length;
             if (EndsBlock(instruction)) return count + 1;
         }
         return limit;
+    }
+
+    /// <summary>
+    /// Of fifteen bad bytes, whether they are the beginning of more: without its first prefix it still wants a byte behind them.
+    /// </summary>
+    bool IsTooLong(Decoder decoder, byte* start)
+    {
+        _reader.Set(start + 1, start + LongestInstruction);
+        decoder.Decode(out _);
+        return decoder.LastError == DecoderError.NoMoreBytes;
     }
 
     // A repetition takes counts as it goes, so nothing may have been taken for what stands behind it.
@@ -107,7 +118,7 @@ sealed unsafe class BlockBuilder : IDisposable
         op->After = (ushort)behind;
         var form = new Form(instruction, op, code, _blockStart, mode, flagsAreDead);
         Handler handler = instruction.IsInvalid ? null : Find(form);
-        bool isTooLong = instruction.IsInvalid && instruction.Length >= LongestInstruction;
+        bool isTooLong = instruction.IsInvalid && _endsTooLong;
         op->Run = handler != null ? handler : isTooLong ? &SystemOps.TooLong : &SystemOps.InvalidOpcode;
     }
 

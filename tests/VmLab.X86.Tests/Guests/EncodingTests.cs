@@ -22,6 +22,19 @@ public sealed unsafe class EncodingTests : GuestTest
         Assert.That(Register(Gpr.Rax), Is.EqualTo(expected));
     }
 
+    // Vol. 2A §2.3.11: fifteen bytes are the most, whatever they are.
+    [TestCase(15, (int)Vector.InvalidOpcode)]
+    [TestCase(16, (int)Vector.GeneralProtection)]
+    public void A_bad_instruction_may_be_as_long_as_a_good_one(int length, int vector)
+    {
+        byte[] lockedMove = [0xF0, 0x48, 0xA1, 0, 0, 0, 0, 0, 0, 0, 0];   // LOCK MOV RAX, [0]
+        Pc.Load(code => code.db([.. Enumerable.Repeat((byte)0x3E, length - lockedMove.Length), .. lockedMove]));
+
+        Pc.RunToHalt();
+
+        Assert.That(Pc.HaltedVector, Is.EqualTo(vector));
+    }
+
     [TestCaseSource(nameof(Unannounced))]
     public void What_cpuid_does_not_announce_is_undefined(Action<Assembler> instruction)
     {
