@@ -9,6 +9,23 @@ public sealed class FleetTests
     static readonly Guest s_guest = new ScriptedGuest(_ => { });
 
     [Test]
+    public void Machines_with_equal_disks_are_equal()
+    {
+        MachineSpec machine = new MachineSpec("db").Disk("data", 64.MiB), same = new MachineSpec("db").Disk("data", 64.MiB);
+        Assert.That(machine, Is.EqualTo(same).And.Not.EqualTo(new MachineSpec("db").Disk("data", 65.MiB)));
+    }
+
+    [TestCase("", 512UL, "name")]
+    [TestCase("my disk", 512UL, "name")]
+    [TestCase("a-name-of-21-letters-x", 512UL, "name")]
+    [TestCase("data", 0UL, "sectors")]
+    [TestCase("data", 513UL, "sectors")]
+    [TestCase("taken", 512UL, "already")]
+    public void A_disk_that_will_not_do_is_refused_with_the_reason(string name, ulong size, string reason) => Assert.That(
+        () => new MachineSpec("db").Disk("taken", 1.MiB).Disk(name, new ByteSize(size)),
+        Throws.TypeOf<LabException>().With.Message.Contains(reason));
+
+    [Test]
     public void A_fleet_is_a_value_that_verbs_vary()
     {
         Fleet first = Fleet.Define("f").Seed(1).Vm("a", out VmRef a, vm => vm.Boot(s_guest).Memory(64.MiB));

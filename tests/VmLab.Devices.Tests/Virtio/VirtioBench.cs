@@ -30,6 +30,19 @@ static class VirtioBench
         return new(new Whole<T>(driver), driver.Clock, poke => Act(driver, queues, poke, more), () => Outputs(driver));
     }
 
+    /// <summary>Whether a block device, reset and set up anew, flushes as it should.</summary>
+    public static bool WorksAfterReset<T>(Bench<State<T>> bench, ulong features)
+        where T : struct
+    {
+        VirtioDriver driver = ((Whole<T>)bench.Device).Driver;
+        driver.WriteConfig(4, 2, 0x0406);
+        driver.WriteConfig(0x10, 4, 0xC000_0000);
+        driver.Negotiate(features).WithQueue(0).Ready();
+        Piece status = driver.Out(0xFF) with { IsWritable = true };
+        driver.Do(0, driver.Out([4, .. new byte[15]]), status);
+        return driver.Bytes(status)[0] == 0;
+    }
+
     static ulong Act(VirtioDriver driver, int queues, Poke poke, Action<VirtioDevice, Poke>? more)
     {
         int index = poke.Offset % queues;
@@ -71,6 +84,7 @@ static class VirtioBench
     sealed class Whole<T>(VirtioDriver driver) : ISnapshot<State<T>>, ITimed
         where T : struct
     {
+        public VirtioDriver Driver => driver;
         public ulong NextDeadline => driver.Device.NextDeadline;
         public void Advance() => driver.Device.Advance();
 

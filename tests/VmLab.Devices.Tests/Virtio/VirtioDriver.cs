@@ -126,6 +126,7 @@ sealed class VirtioDriver
     {
         ulong at = (_free + alignment - 1) & ~(alignment - 1);
         _free = at + (ulong)length;
+        Memory.Write(at, new byte[length]);
         return at;
     }
 
