@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.CommandLine.Help;
-using VmLab.Guests;
 using VmLab.Tracing;
 
 namespace VmLab.Cli;

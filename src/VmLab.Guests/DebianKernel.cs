@@ -1,4 +1,4 @@
-namespace VmLab.Guests;
+namespace VmLab;
 
 /// <summary>One of Debian's kernels.</summary>
 /// <param name="Package">The metapackage that depends on its present version.</param>

@@ -1,4 +1,4 @@
-namespace VmLab.Guests;
+namespace VmLab;
 
 /// <summary>Whether a Linux kernel runs at addresses drawn from the machine's seed: kernel address space layout
 /// randomisation.</summary>

@@ -1,4 +1,4 @@
-namespace VmLab.Guests;
+namespace VmLab;
 
 /// <summary>Who unpacks a packaged kernel.</summary>
 public enum KernelUnpacking
