@@ -45,7 +45,7 @@ public sealed unsafe partial class Vcpu
         ForgetStops();
         RearmDebugRegisters();
         _tlb.Flush();
-        UpdateMode();
+        UpdateSpace();
     }
 
     /// <summary>Adds the canonical processor state: nothing of engines, TLB or code.</summary>
