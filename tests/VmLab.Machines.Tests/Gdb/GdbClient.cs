@@ -27,6 +27,20 @@ sealed class GdbClient : IDisposable
 
     public void Send(string packet) => _stream.Write(Encoding.Latin1.GetBytes(Framed(packet)));
 
+    /// <returns>Whether the server still listens: it hangs up on whom it does not understand.</returns>
+    public bool TrySend(string packet)
+    {
+        try
+        {
+            Send(packet);
+            return true;
+        }
+        catch (IOException)
+        {
+            return false;
+        }
+    }
+
     public void Interrupt() => _stream.WriteByte(3);
 
     /// <returns>The next packet; empty when the server is gone.</returns>
