@@ -6,7 +6,7 @@ namespace VmLab.X86.Tests.Fuzz;
 /// </summary>
 public sealed unsafe class HostileFuzzTests
 {
-    const int QuickGuests = 400, SlowGuests = 100_000;
+    const int QuickGuests = 400, SlowGuests = 5_000;
     const ulong Counts = 3000, CountsBetweenLooks = 300;
 
     [Test]

@@ -4,6 +4,7 @@ namespace VmLab.X86.Tests.Fuzz;
 static unsafe class ValidState
 {
     const ulong HighHalf = 0xFFFF_FFFF_0000_0000;
+    const int DebugCauses = 0xE00F;   // as in DR6, and bit 15 for an ICEBP
 
     /// <summary>The rules that a state breaks, each with its manual's section.</summary>
     public static IReadOnlyList<string> Objections(CpuState* s)
@@ -35,7 +36,8 @@ static unsafe class ValidState
         Rule(!(is64 && (code & SegmentRights.Big) != 0), "CS.L excludes CS.D (SDM 3A 5.2.1)");
         Rule(is64 || (s->Rip & HighHalf) == 0, "EIP has 32 bits outside of 64-bit mode (SDM 1 3.5)");
         Rule((s->Mxcsr & 0xFFFF_0000) == 0, "MXCSR has no reserved bit (SDM 1 10.2.3)");
-        Rule(s->IsHalted <= 1 && s->NmiBlocked <= 1 && s->NmiPending <= 1 && s->TrapPending <= 1, "switches are 0 or 1");
+        Rule(s->IsHalted <= 1 && s->NmiBlocked <= 1 && s->NmiPending <= 1, "switches are 0 or 1");
+        Rule((s->TrapPending & ~DebugCauses) == 0, "a pending debug trap is of B0 to B3, BD, BS or ICEBP (SDM 3B 17.2.3)");
         Rule((s->Dr[6] & HighHalf) == 0 && (s->Dr[7] & HighHalf) == 0, "DR6 and DR7 have 32 bits (SDM 3B 17.2.6)");
         for (int i = 0; i < CpuState.SegmentCount; i++)
             Rule(isLong && i is Segment.Fs or Segment.Gs || (s->SegmentBases[i] & HighHalf) == 0, $"base {i} has 32 bits (SDM 3A 3.4.5)");
