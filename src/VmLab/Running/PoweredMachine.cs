@@ -66,7 +66,7 @@ sealed class PoweredMachine : IDisposable
     {
         try
         {
-            while (RunTo(Math.Min(labTime, _faults.NextAt)) is var reached && reached >= _faults.NextAt) Strike(reached);
+            while (RunTo(Math.Min(labTime, _faults.NextAt)) is { } reached && reached >= _faults.NextAt) Strike(reached);
         }
         catch (Exception crash)
         {
@@ -97,13 +97,13 @@ sealed class PoweredMachine : IDisposable
     public void Dispose() => _machine.Dispose();
 
     /// <summary>Runs to a lab time; a fault on the console, a hook or the machine's end may come first.</summary>
-    /// <returns>The lab time that was reached; 0 if the machine runs no more.</returns>
-    ulong RunTo(ulong labTime)
+    /// <returns>The lab time that was reached; <see langword="null"/> if the machine runs no more.</returns>
+    ulong? RunTo(ulong labTime)
     {
         ulong until = _clock.MachineAt(labTime);
         if (_keepsHashes) RunByCheckpoints(until);
         else _machine.RunUntil(until);
-        if (_machine.Status != MachineStatus.Running) return 0;
+        if (_machine.Status != MachineStatus.Running) return null;
         return _machine.Now >= until ? labTime : Now;
     }
 

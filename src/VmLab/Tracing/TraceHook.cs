@@ -9,7 +9,6 @@ sealed class TraceHook : IHook
 {
     readonly Vm _vm;
     readonly TraceOptions _options;
-    readonly List<IDisposable> _bounds = [];
     ISymbols? _symbols;
     Machine? _machine;
     TraceWriter? _writer;
@@ -24,7 +23,6 @@ sealed class TraceHook : IHook
 
     public void Arm(Machine machine)
     {
-        _bounds.Clear();
         _isBound = false;
         _machine = machine;
         _writer = new TraceWriter(machine, _options, () => _symbols);
@@ -46,11 +44,11 @@ sealed class TraceHook : IHook
         if (_to is { } to) Bound(to, isStart: false);
     }
 
-    void Bound(ulong address, bool isStart) => _bounds.Add(_machine!.Hooks.BreakAt(address, () =>
+    void Bound(ulong address, bool isStart) => _machine!.Hooks.BreakAt(address, () =>
     {
         _machine.Hooks.Tracer = isStart && !_writer!.IsFull ? _writer : null;
         return false;
-    }));
+    });
 
     /// <summary>Whether an address is known, or none is asked for.</summary>
     bool TryResolve(string? text, out ulong? address)
