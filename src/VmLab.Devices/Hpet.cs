@@ -37,6 +37,7 @@ public sealed class Hpet : IMmioDevice, ITimed, ISnapshot<Hpet.State>, IDrivesLi
     readonly IClock _clock;
     readonly IrqLine _timer, _rtc;
     readonly IReadOnlyList<IrqLine> _routes;
+    ulong _nextFire = Oscillator.Never;   // of any timer, in ticks
     State _state = new() { Timers = Values.Repeat(HpetTimer.PowerOn, TimerCount) };
 
     /// <param name="timer">Interrupt 0, which timer 0 takes over in legacy replacement.</param>
@@ -98,6 +99,7 @@ public sealed class Hpet : IMmioDevice, ITimed, ISnapshot<Hpet.State>, IDrivesLi
     public void Advance()
     {
         ulong tick = Tick;
+        if (tick < _nextFire) return;
         bool hasFired = false;
         for (int i = 0; i < TimerCount; i++)
         {
@@ -115,6 +117,7 @@ public sealed class Hpet : IMmioDevice, ITimed, ISnapshot<Hpet.State>, IDrivesLi
     public void Restore(State state)
     {
         _state = state;
+        FindNextFire();
         FindDeadline();
     }
 
@@ -125,7 +128,17 @@ public sealed class Hpet : IMmioDevice, ITimed, ISnapshot<Hpet.State>, IDrivesLi
         foreach (IrqLine line in _routes) line.SetSilently(LevelOf(line));
     }
 
-    void SetTimer(int index, HpetTimer timer) => _state.Timers = _state.Timers.With(index, timer);
+    void SetTimer(int index, HpetTimer timer)
+    {
+        _state.Timers = _state.Timers.With(index, timer);
+        FindNextFire();
+    }
+
+    void FindNextFire()
+    {
+        _nextFire = Oscillator.Never;
+        foreach (HpetTimer timer in _state.Timers.Span) _nextFire = Math.Min(_nextFire, timer.NextFire);
+    }
 
     /// <summary>The line that a timer drives, or <see langword="null"/> when its route leads nowhere.</summary>
     IrqLine? LineOf(int index)

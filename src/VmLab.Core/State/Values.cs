@@ -13,7 +13,7 @@ public readonly struct Values<T>(ReadOnlySpan<T> items) : IReadOnlyList<T>, IEqu
 
     public int Count => _items?.Length ?? 0;
 
-    public T this[int index] => Span[index];
+    public T this[int index] => _items![index];
 
     public ReadOnlySpan<T> Span => _items;
 

@@ -59,6 +59,7 @@ sealed class KernelRelocations
     /// <exception cref="LabException">A place lies outside the kernel.</exception>
     public void Apply(GuestMemory memory, ElfImage kernel, KernelOffset offset, string name)
     {
+        ulong start = kernel.Start, end = kernel.End;
         Add(_longs, sizeof(uint), offset.Virtual);
         Add(_inverseLongs, sizeof(uint), 0 - offset.Virtual);
         Add(_quads, sizeof(ulong), offset.Virtual);
@@ -68,7 +69,7 @@ sealed class KernelRelocations
             foreach (int place in places)
             {
                 ulong address = (ulong)(long)place - KernelMap;
-                if (address < kernel.Start || address > kernel.End - (ulong)size)
+                if (address < start || address > end - (ulong)size)
                     throw new LabException(
                         $"{name} is a damaged Linux kernel: its relocations lie outside it. Fetch it again.");
             }

@@ -67,6 +67,7 @@ sealed unsafe class BlockBuilder : IDisposable
                 Append(instructions[i], start + length, mode, _deadFlags[i], behind: count - 1 - i);
                 length += instructions[i].Length;
             }
+            if (count > 1) FusionTable.Fuse(instructions[^2], instructions[^1], _ops + OpCount - 2);
             AppendEnd(length);
             Header = new Block { Key = key, Count = count, Length = length };
         }

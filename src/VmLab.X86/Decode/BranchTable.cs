@@ -5,6 +5,9 @@ namespace VmLab.X86;
 /// <summary>Chooses the handler of a near branch.</summary>
 static unsafe class BranchTable
 {
+    /// <summary>In <see cref="Op.Extra"/>: a Jcc with both ways in its page, which <see cref="FusionTable"/> may join to what is before it.</summary>
+    public const byte IsJumpWithin = 1;
+
     /// <param name="isInside">Whether an offset from the block's start lies in the block's own page, so that a link may lead there.</param>
     /// <returns><see langword="null"/> when the instruction is no near branch.</returns>
     public static Handler Find(in Form f, Func<ulong, bool> isInside)
@@ -13,10 +16,11 @@ static unsafe class BranchTable
         switch (i.FlowControl)
         {
             case FlowControl.ConditionalBranch when i.ConditionCode != ConditionCode.None && i.IsJccShortOrNear:
-                bool isNear = SetTarget(f, isInside);
-                return IsChecked(f) ? ConditionTable.Find<JumpCheckedBody>(i.ConditionCode)
-                    : isNear ? ConditionTable.Find<JumpBody>(i.ConditionCode)
-                    : ConditionTable.Find<JumpAcrossBody>(i.ConditionCode);
+                bool isNear = SetTarget(f, isInside) && isInside(i.NextIP - f.BlockStart);
+                if (IsChecked(f)) return ConditionTable.Find<JumpCheckedBody>(i.ConditionCode);
+                if (!isNear) return ConditionTable.Find<JumpAcrossBody>(i.ConditionCode);
+                f.Op->Extra = IsJumpWithin;
+                return ConditionTable.Find<JumpBody>(i.ConditionCode);
             case FlowControl.ConditionalBranch:
                 SetTarget(f, isInside);
                 f.Op->B = i.Op0Kind == OpKind.NearBranch16 ? (byte)1 : (byte)0;

@@ -23,11 +23,25 @@ static unsafe class Branches
     [MethodImpl(Hot)]
     public static Op* JumpAcross(CpuState* s, Op* op) => JumpLinked(s, op, Target(s, op));
 
+    /// <summary>Jcc with both ways in this page: the <see cref="End"/> behind it is taken at once.</summary>
     [MethodImpl(Hot)]
     public static Op* JumpIf<TCondition>(CpuState* s, Op* op)
         where TCondition : ICondition =>
-        TCondition.IsMet(s) ? Exec.Follow(s, op) : op + 1;
+        TCondition.IsMet(s) ? Exec.Follow(s, op) : Exec.Follow(s, op + 1);   // a branch here: the host's predictor learns from it
 
+    /// <summary>CMP or TEST and the <see cref="JumpIf"/> behind it as one op.</summary>
+    [MethodImpl(Hot)]
+    public static Op* CompareAndJumpIf<TOp, W, TSource, TCondition>(CpuState* s, Op* op)
+        where TOp : IBinary
+        where W : IWidth
+        where TSource : ISource
+        where TCondition : ICondition
+    {
+        TOp.Apply<W>(s, W.Read((byte*)s + op->A), W.Read(TSource.Pointer(s, op, W.Bytes)));
+        return TCondition.IsMet(s) ? Exec.Follow(s, op + 1) : Exec.Follow(s, op + 2);
+    }
+
+    /// <summary>Jcc with one way or both in another page.</summary>
     [MethodImpl(Hot)]
     public static Op* JumpAcrossIf<TCondition>(CpuState* s, Op* op)
         where TCondition : ICondition =>
