@@ -21,6 +21,12 @@ static class Program
         HelpName = "FILE",
     };
 
+    static readonly Option<Engine?> s_engine = new("--engine")
+    {
+        Description = "What runs the machines' instructions: auto, interpreter or translator. It changes no result.",
+        HelpName = "ENGINE",
+    };
+
     static readonly Option<string?> s_gdb = new("--gdb")
     {
         Description = "Before its first instruction, the first machine (or the one named) waits for gdb at this port of 127.0.0.1.",
@@ -82,7 +88,7 @@ static class Program
         var run = new Command("run", "Runs a script. Exit code: 0 passed, 1 an assertion failed, 2 script or input wrong, "
             + "3 infrastructure, 130 stopped by Ctrl-C.")
         {
-            file, arguments, s_threads, s_seed, s_hashes, s_gdb,
+            file, arguments, s_threads, s_seed, s_hashes, s_engine, s_gdb,
         };
         run.SetAction(parsed => RunCommand.Run(parsed.GetRequiredValue(file), parsed.GetValue(arguments) ?? [], Options(parsed)));
         return run;
@@ -108,7 +114,7 @@ static class Program
         };
         var trace = new Command("trace", "Runs a script and writes down the instructions of one of its machines.")
         {
-            file, arguments, machine, from, to, mode, exits, limit, output, compare, s_threads, s_seed, s_hashes,
+            file, arguments, machine, from, to, mode, exits, limit, output, compare, s_threads, s_seed, s_hashes, s_engine,
         };
         trace.SetAction(parsed => parsed.GetValue(compare) is [var first, var second]
             ? TraceCommand.Compare(first, second, Console.Out)
@@ -128,7 +134,7 @@ static class Program
 
     static Command Repl()
     {
-        var repl = new Command("repl", "Reads and runs C# a statement at a time.") { s_threads, s_seed, s_hashes };
+        var repl = new Command("repl", "Reads and runs C# a statement at a time.") { s_threads, s_seed, s_hashes, s_engine };
         repl.SetAction(parsed => ReplCommand.Run(Options(parsed)));
         return repl;
     }
@@ -179,6 +185,7 @@ static class Program
             Threads = parsed.GetResult(s_threads) is null ? options.Threads : Math.Clamp(parsed.GetValue(s_threads), 0, 256),
             Seed = parsed.GetValue(s_seed) ?? options.Seed,
             Hashes = parsed.GetValue(s_hashes) ?? options.Hashes,
+            Engine = parsed.GetValue(s_engine) ?? options.Engine,
             Gdb = parsed.GetValue(s_gdb) is { } gdb ? GdbOption.Parse(gdb) : null,
         };
     }

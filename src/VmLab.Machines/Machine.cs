@@ -48,6 +48,7 @@ public sealed class Machine : IDisposable
         _pc.Channel.RoomAppeared = FeedSerial;
         _cpu = new Vcpu(
             new VcpuBoard(Memory, _pc.Ports, _pc.Msrs, _pc.LocalApic, _clock, Exits), random.Child("rdrand"));
+        if (config.Engine == Engine.Translator) _cpu.UseTranslator();
         Hooks = new MachineHooks(_cpu);
         _pc.LocalApic.NmiRaised = _cpu.RaiseNmi;
     }

@@ -9,6 +9,8 @@ public sealed record MachineConfig(string Name, ByteSize Memory, IBootable Guest
 {
     /// <summary>What the machine has besides what every PC has, in the order of its PCI slots.</summary>
     public ImmutableArray<DeviceSpec> Devices { get; init; } = [];
+
+    public Engine Engine { get; init; }
 }
 
 public enum MachineStatus

@@ -43,6 +43,7 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
     readonly PageWalker _walker;
     readonly CodeCache _code;
     readonly CpuState* _s;
+    Translator? _translator;
     GCHandle _self;
     bool _isDisposed;
 
@@ -88,6 +89,7 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
         LastDelivery = null;
         if (_passed.Time != start) _passed = s_none;
         StopReason reason = Loop();
+        Flags.SetArithmetic(_s, Flags.Arithmetic(_s));   // of all that mean the same, one: whichever engine made them
         ulong used = counts - (ulong)_s->Budget;
         Retired += used;
         _board.Clock.Now = start + used;
@@ -95,6 +97,21 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
     }
 
     public void RaiseNmi() => _s->NmiPending = 1;
+
+    /// <summary>Has hot 64-bit code translated from now on, where the host can run it.</summary>
+    /// <param name="warmth">Visits before a block is translated, at least 1.</param>
+    public void UseTranslator(int warmth = Translator.Warmth)
+    {
+        if (_translator != null || !Translator.IsSupported) return;
+        DropCode();
+        _translator = new Translator(_s, _code);
+        _builder.Warmth = warmth;
+    }
+
+    /// <summary>Blocks translated so far.</summary>
+    public ulong TranslatedBlocks => _translator?.Count ?? 0;
+
+    internal bool Translate(Block* block) => _translator!.Translate(block);
 
     /// <summary>Must be called after the state was changed from outside.</summary>
     public void Refresh()
@@ -262,6 +279,7 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
         if (_isDisposed) return;
         _isDisposed = true;
         _tlb.Dispose();
+        _translator?.Dispose();
         _code.Dispose();
         _builder.Dispose();
         _self.Free();

@@ -84,12 +84,13 @@ public sealed unsafe partial class Vcpu
     /// <summary>Empties the arena of decoded code when it is full.</summary>
     void MakeRoom()
     {
-        if (_code.IsFull) DropCode();
+        if (_code.IsFull || _translator is { IsFull: true }) DropCode();
     }
 
     void DropCode()
     {
         _code.Flush();
+        _translator?.Flush();
         _crossings.Clear();
         foreach (ulong stale in _code.TakeProtectedPages()) _ram.Unprotect(stale, PageFlags.Code);
     }

@@ -87,6 +87,8 @@ public sealed partial class Lab : IAsyncDisposable
 
     internal bool IsAwaited => _waits.Count > 0;
 
+    internal Engine Engine => _options.Engine;
+
     internal bool KeepsHashes => _hashes is not null;
 
     /// <exception cref="LabException">No machine of this lab has that name.</exception>

@@ -17,6 +17,9 @@ public sealed record LabOptions
     /// </summary>
     public string? Hashes { get; init; }
 
+    /// <summary>What runs the instructions of machines that do not say it themselves.</summary>
+    public Engine Engine { get; init; }
+
     /// <summary>How long, in guest time, an await may take that states no limit itself.</summary>
     public TimeSpan Limit { get; init; } = TimeSpan.FromSeconds(60);
 
@@ -41,16 +44,25 @@ public sealed record LabOptions
     public ILabObserver? Observer { get; init; }
 
     /// <summary>
-    /// Options from <c>VMLAB_THREADS</c>, <c>VMLAB_SEED</c> and <c>VMLAB_HASHES</c>; the defaults where they are not
+    /// Options from <c>VMLAB_THREADS</c>, <c>VMLAB_SEED</c>, <c>VMLAB_HASHES</c> and <c>VMLAB_ENGINE</c>; the defaults where they are not
     /// set.
     /// </summary>
-    /// <exception cref="LabException">A variable is no number.</exception>
+    /// <exception cref="LabException">A variable is no number, or no engine.</exception>
     public static LabOptions FromEnvironment() => new()
     {
         Threads = (int)(Number("VMLAB_THREADS", 256) ?? 0),
         Seed = Number("VMLAB_SEED", ulong.MaxValue),
         Hashes = Environment.GetEnvironmentVariable("VMLAB_HASHES"),
+        Engine = ChosenEngine(),
     };
+
+    static Engine ChosenEngine()
+    {
+        if (Environment.GetEnvironmentVariable("VMLAB_ENGINE") is not { Length: > 0 } text) return Engine.Auto;
+        return Enum.TryParse(text, ignoreCase: true, out Engine engine) && Enum.IsDefined(engine)
+            ? engine
+            : throw new LabException($"The environment variable VMLAB_ENGINE is \"{text}\"; it must be auto, interpreter or translator.");
+    }
 
     static ulong? Number(string name, ulong most)
     {

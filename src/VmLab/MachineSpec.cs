@@ -27,6 +27,9 @@ public sealed record MachineSpec
 
     public ByteSize MemorySize { get; private init; } = 128.MiB;
 
+    /// <summary>What runs its instructions; <see langword="null"/> is as the lab's options say.</summary>
+    public Engine? Engine { get; private init; }
+
     /// <summary>What the machine has besides what every PC has, in the order of its PCI slots.</summary>
     public ImmutableArray<DeviceSpec> Devices { get; private init; } = [];
 
@@ -35,6 +38,9 @@ public sealed record MachineSpec
 
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="size"/> is not 1 MiB to 64 GiB.</exception>
     public MachineSpec Memory(ByteSize size) => this with { MemorySize = Require.InRange(size, 1.MiB, 64.GiB) };
+
+    /// <summary>What runs its instructions. No result depends on it.</summary>
+    public MachineSpec On(Engine engine) => this with { Engine = engine };
 
     /// <summary>Adds an empty disk: the first is /dev/vda in a Linux guest.</summary>
     /// <param name="name">1 to 20 letters, digits and hyphens; the guest sees it as the disk's serial number.</param>
@@ -61,7 +67,7 @@ public sealed record MachineSpec
     // An array is equal to itself alone.
     public bool Equals(MachineSpec? other) =>
         other is not null && Name == other.Name && Guest == other.Guest && MemorySize == other.MemorySize
-        && Devices.SequenceEqual(other.Devices);
+        && Engine == other.Engine && Devices.SequenceEqual(other.Devices);
 
     public override int GetHashCode() => HashCode.Combine(Name, Guest, MemorySize, Devices.Length);
 }

@@ -333,7 +333,7 @@ public sealed class Vm
     {
         string stream = powerOn == 0 ? Name : $"{Name}, power-on {powerOn + 1}";
         ulong seed = Rng.FromSeed(Lab.Seed).Child("machines").Child(stream).Next();
-        return new MachineConfig(Name, Spec.MemorySize, _guest, seed) { Devices = Spec.Devices };
+        return new MachineConfig(Name, Spec.MemorySize, _guest, seed) { Devices = Spec.Devices, Engine = Spec.Engine ?? Lab.Engine };
     }
 
     // Faults of this machine have looked at the byte when it was sent; those of others see it at the quantum's end.

@@ -30,6 +30,7 @@ public sealed unsafe class GuestCpu : IDisposable
         _memory = new GuestMemory(_pool, 8.MiB);
         var board = new VcpuBoard(new MemoryBus(_memory), new PortBus(), new MsrBus(), new NoInterrupts(), _clock, new ExitCounters());
         _cpu = new Vcpu(board, Rng.FromSeed(1));
+        _cpu.UseTranslator(warmth: 1);
         for (ulong page = 0; page < KernelEnd; page += CaseLayout.PageSize) Map(Kernel + page, page, Present | Writable);
         for (int page = 0; page < 2; page++)
         {
@@ -65,6 +66,7 @@ public sealed unsafe class GuestCpu : IDisposable
 
     public void Dispose()
     {
+        Console.Error.WriteLine($"translated {_cpu.TranslatedBlocks}");
         _cpu.Dispose();
         _memory.Dispose();
         _pool.Dispose();

@@ -14,13 +14,13 @@ sealed unsafe class BlockBuilder : IDisposable
 
     // As CPUID says: AMD's reading where makers differ (near branches of 16 bits in 64-bit code, say), and what is not announced
     // decodes as it did before it was there: F3 0F BC is BSF, not TZCNT.
-    const DecoderOptions Options =
+    public const DecoderOptions Options =
         DecoderOptions.AMD | DecoderOptions.NoMPFX_0FBC | DecoderOptions.NoMPFX_0FBD | DecoderOptions.NoWbnoinvd
         | DecoderOptions.ForceReservedNop;
 
     readonly PointerReader _reader = new();
     readonly Decoder _decoder16, _decoder32, _decoder64;
-    readonly Op* _ops = (Op*)NativeMemory.AlignedAlloc((nuint)((2 * MaxInstructions + 1) * sizeof(Op)), 64);
+    readonly Op* _ops = (Op*)NativeMemory.AlignedAlloc((nuint)((2 * MaxInstructions + 2) * sizeof(Op)), 64);
     readonly Instruction[] _instructions = new Instruction[MaxInstructions];
     readonly bool[] _deadFlags = new bool[MaxInstructions];
     readonly PageOffsets _stops;
@@ -35,6 +35,9 @@ sealed unsafe class BlockBuilder : IDisposable
         _decoder32 = Decoder.Create(32, _reader, Options);
         _decoder64 = Decoder.Create(64, _reader, Options);
     }
+
+    /// <summary>Visits after which a block of 64-bit code is translated; 0 where there is no translator.</summary>
+    public int Warmth { private get; set; }
 
     public Op* Ops => _ops;
     public int OpCount { get; private set; }
@@ -62,6 +65,7 @@ sealed unsafe class BlockBuilder : IDisposable
             ReadOnlySpan<Instruction> instructions = _instructions.AsSpan(0, count);
             FlagLiveness.Find(instructions, _deadFlags, _stops);
             int length = 0;
+            if (Warmth > 0 && isLong && _mayLink) AppendLead();
             for (int i = 0; i < count; i++)
             {
                 Append(instructions[i], start + length, mode, _deadFlags[i], behind: count - 1 - i);
@@ -135,6 +139,14 @@ sealed unsafe class BlockBuilder : IDisposable
         if (handler == null) handler = X87Table.Find(form);
         if (handler == null) handler = LegacyTable.Find(form);
         return handler;
+    }
+
+    void AppendLead()
+    {
+        Op* lead = _ops + OpCount++;
+        *lead = default;
+        lead->Immediate = (ulong)Warmth;
+        lead->Run = &TranslatorOps.Warm;
     }
 
     void AppendStop(in Instruction instruction, int behind)

@@ -32,6 +32,9 @@ sealed unsafe class CodeCache : IDisposable
         _s->BlockCache = (BlockSlot*)NativeMemory.AllocZeroed(1 << CodeKey.CacheBits, (nuint)sizeof(BlockSlot));
     }
 
+    /// <summary>What translated code enters a block by that is not translated.</summary>
+    public byte* Untranslated { private get; set; }
+
     public bool IsFull => _chunk * ChunkBytes + _used > MaxArenaBytes;
 
     /// <summary>
@@ -71,9 +74,13 @@ sealed unsafe class CodeCache : IDisposable
         var block = (Block*)(_chunks[_chunk] + _used);
         _used += bytes;
         *block = header;
-        new ReadOnlySpan<Op>(ops, opCount).CopyTo(new Span<Op>(Block.Ops(block), opCount));
+        block->Native = Untranslated;
+        if (ops != null) new ReadOnlySpan<Op>(ops, opCount).CopyTo(new Span<Op>(Block.Ops(block), opCount));
         return block;
     }
+
+    /// <summary>Room for ops of no block, for as long as the blocks last.</summary>
+    public Op* AllocateOps(int count) => Block.Ops(Allocate(default, null, count));
 
     /// <summary>Whether any block was decoded from these bytes of a page; never wrongly "no".</summary>
     public bool Overlaps(ulong page, int offset, int length) =>

@@ -64,6 +64,9 @@ public unsafe struct Block
     /// <summary>Bytes of guest code.</summary>
     public int Length;
 
+    /// <summary>Where translated code enters it, with the budget still to be taken; unused without a translator.</summary>
+    public byte* Native;
+
     public static Op* Ops(Block* block) => (Op*)(block + 1);
 
     /// <summary>Not when it lies in two pages: what it was decoded from must be compared at every visit.</summary>

@@ -3,6 +3,9 @@ namespace VmLab.X86;
 /// <summary>A set of byte offsets within a page.</summary>
 sealed class PageOffsets
 {
+    /// <summary>None, and never to be given any.</summary>
+    public static readonly PageOffsets None = new();
+
     readonly ulong[] _bits = new ulong[64];
 
     public void Clear() => Array.Clear(_bits);

@@ -160,6 +160,15 @@ public unsafe struct CpuState
     /// </summary>
     public fixed ulong Scratch[ScratchBytes / 8];
 
+    /// <summary>In translated code: the arithmetic flags as LAHF and SETO AL leave them in AX.</summary>
+    public ushort HostFlags;
+
+    /// <summary>The way into translated code.</summary>
+    public byte* EnterTranslated;
+
+    /// <summary>In translated code: what two registers are too few for.</summary>
+    public ulong Spill, SpillFlags;
+
     /// <summary>A GC handle of the managed processor around this state.</summary>
     public nint Owner;
 

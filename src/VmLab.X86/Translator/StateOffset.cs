@@ -1,0 +1,25 @@
+namespace VmLab.X86;
+
+/// <summary>Where translated code finds the fields of <see cref="CpuState"/>, in bytes.</summary>
+static unsafe class StateOffset
+{
+    public static readonly int
+        Rip, Budget, Tlb, Leave, Left, ModeKey, BlockCache, SegmentBases, HostFlags, Spill, SpillFlags;
+
+    static StateOffset()
+    {
+        CpuState state = default;
+        var start = (byte*)&state;
+        Rip = (int)((byte*)&state.Rip - start);
+        Budget = (int)((byte*)&state.Budget - start);
+        Tlb = (int)((byte*)&state.Tlb - start);
+        Leave = (int)((byte*)&state.Leave - start);
+        Left = (int)((byte*)&state.Left - start);
+        ModeKey = (int)((byte*)&state.ModeKey - start);
+        BlockCache = (int)((byte*)&state.BlockCache - start);
+        SegmentBases = (int)((byte*)state.SegmentBases - start);
+        HostFlags = (int)((byte*)&state.HostFlags - start);
+        Spill = (int)((byte*)&state.Spill - start);
+        SpillFlags = (int)((byte*)&state.SpillFlags - start);
+    }
+}

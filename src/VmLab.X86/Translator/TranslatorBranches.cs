@@ -1,0 +1,158 @@
+using Iced.Intel;
+using VmLab.Core;
+
+namespace VmLab.X86;
+
+// How a block ends: each way leads on within translated code where it can.
+sealed unsafe partial class Translator
+{
+    /// <summary>Translates the instruction that ends the block.</summary>
+    /// <returns><see langword="false"/> when it is for the interpreter.</returns>
+    bool EmitEnd(in Instruction i, int index)
+    {
+        Op* op = _ops + index;
+        switch (i.Code)
+        {
+            case Code.Jmp_rel8_64 or Code.Jmp_rel32_64:
+                EmitStraight(op, TargetOf(i));
+                return true;
+            case Code.Call_rel32_64:
+                EmitCall(i, op);
+                return true;
+            case Code.Retnq or Code.Retnq_imm16:
+                EmitReturn(op, i.OpCount == 1 ? i.Immediate16 : 0);
+                return true;
+            case Code.Jmp_rm64 or Code.Call_rm64 when i.Op0Kind == OpKind.Register || HasAddress(i):
+                EmitIndirect(i, op);
+                return true;
+        }
+        if (!i.IsJccShortOrNear || i.Op0Kind == OpKind.NearBranch16) return false;
+        SaveFlags();
+        RestoreFlags();
+        byte* taken = _e.JumpIf(i.ConditionCode - ConditionCode.o);
+        EmitStraight(op + 1, (int)(i.NextIP - _blockStart));
+        _e.Land(taken);
+        EmitStraight(op, TargetOf(i));
+        return true;
+    }
+
+    /// <summary>A direct target, in bytes from the block's start.</summary>
+    int TargetOf(in Instruction i) => (int)(i.NearBranchTarget - _blockStart);
+
+    bool IsInside(int target) => (ulong)((long)_blockStart + target) < GuestMemory.PageSize;
+
+    /// <summary>Goes on at a fixed distance from the block's start.</summary>
+    /// <param name="op">Whose link leads there.</param>
+    void EmitStraight(Op* op, int target)
+    {
+        SaveFlags();
+        if (IsInside(target)) EmitChain(op, target);
+        else
+        {
+            EmitFetch(op, target);
+            EmitArrival(op, target);
+        }
+    }
+
+    /// <summary>Goes on in the same page: the op's link needs no look.</summary>
+    void EmitChain(Op* op, int target)
+    {
+        if (target != 0) _e.Immediate(Operation.Add, Place.State(StateOffset.Rip), target);
+        if (target == 0)
+        {
+            _e.Jump(_prologue);
+            return;
+        }
+        _e.MoveImmediate(Host.R15, (ulong)&op->Link);
+        _e.Load(Host.R15, Place.At(Host.R15));
+        _e.Modrm(new(0x85, IsWide: true), Host.R15, Place.Register(Host.R15));   // TEST
+        DepartIf(Condition.Equal, op, _stubs.Link);
+        _e.JumpThrough(Place.At(Host.R15, Stubs.NativeOffset));
+    }
+
+    /// <summary>Finds the host address of code in another page, and leaves for the op if the TLB has none; it goes to the spill.</summary>
+    void EmitFetch(Op* op, int target)
+    {
+        _e.Load(Host.R14, Place.State(StateOffset.Rip));
+        _e.Lea(Host.R14, Host.R14, -1, 0, target);
+        EmitLookup(ExecuteTag, 1, op);
+        _e.Store(Place.State(StateOffset.Spill), Host.R14);
+    }
+
+    /// <summary>Goes to the code that <see cref="EmitFetch"/> found.</summary>
+    void EmitArrival(Op* op, int target)
+    {
+        _e.Immediate(Operation.Add, Place.State(StateOffset.Rip), target);
+        _e.Load(Host.R14, Place.State(StateOffset.Spill));
+        _e.MoveImmediate(Host.R15, (ulong)&op->Link);
+        _e.Load(Host.R15, Place.At(Host.R15));
+        _e.Modrm(new(0x85, IsWide: true), Host.R15, Place.Register(Host.R15));
+        _e.JumpIf(Condition.Equal, _stubs.Find);
+        _e.Modrm(new(0x0B, IsWide: true), Host.R14, Place.State(StateOffset.ModeKey));   // OR: the key
+        _e.Modrm(new(0x3B, IsWide: true), Host.R14, Place.At(Host.R15, Stubs.KeyOffset));
+        _e.JumpIf(Condition.NotEqual, _stubs.Find);
+        _e.JumpThrough(Place.At(Host.R15, Stubs.NativeOffset));
+    }
+
+    void EmitCall(in Instruction i, Op* op)
+    {
+        SaveFlags();
+        int target = TargetOf(i);
+        bool isInside = IsInside(target);
+        if (!isInside) EmitFetch(op, target);
+        EmitPushReturn(i, op);
+        if (isInside) EmitChain(op, target);
+        else EmitArrival(op, target);
+    }
+
+    void EmitPushReturn(in Instruction i, Op* op)
+    {
+        _e.Lea(Host.R14, Host.R13, -1, 0, -8);
+        EmitLookup(WriteTag, 8, op);
+        _e.Load(Host.R15, Place.State(StateOffset.Rip));
+        _e.Lea(Host.R15, Host.R15, -1, 0, (int)(i.NextIP - _blockStart));
+        _e.Store(Place.At(Host.R14), Host.R15);
+        _e.Lea(Host.R13, Host.R13, -1, 0, -8);
+    }
+
+    void EmitReturn(Op* op, int released)
+    {
+        SaveFlags();
+        _e.Move(Host.R14, Host.R13);
+        EmitLookup(ReadTag, 8, op);
+        _e.Load(Host.R14, Place.At(Host.R14));
+        _e.Store(Place.State(StateOffset.Spill), Host.R14);
+        EmitLookup(ExecuteTag, 1, op);
+        _e.Load(Host.R15, Place.State(StateOffset.Spill));
+        _e.Store(Place.State(StateOffset.Rip), Host.R15);
+        _e.Lea(Host.R13, Host.R13, -1, 0, 8 + released);
+        _e.Jump(_stubs.Find);
+    }
+
+    /// <summary>JMP and CALL to where a register or memory says.</summary>
+    void EmitIndirect(in Instruction i, Op* op)
+    {
+        SaveFlags();
+        if (i.Op0Kind == OpKind.Memory)
+        {
+            EmitAccess(i, ReadTag, 8, op);
+            _e.Load(Host.R14, Place.At(Host.R14));
+        }
+        else
+        {
+            int guest = Form.OffsetOf(i.Op0Register) >> 3, host = GuestRegister.HostOf(guest);
+            _e.Load(Host.R14, host >= 0 ? Place.Register(host) : GuestRegister.Home(guest));
+        }
+        _e.Store(Place.State(StateOffset.Spill), Host.R14);
+        EmitLookup(ExecuteTag, 1, op);
+        if (i.Code == Code.Call_rm64)
+        {
+            _e.Store(Place.State(StateOffset.SpillFlags), Host.R14);
+            EmitPushReturn(i, op);
+            _e.Load(Host.R14, Place.State(StateOffset.SpillFlags));
+        }
+        _e.Load(Host.R15, Place.State(StateOffset.Spill));
+        _e.Store(Place.State(StateOffset.Rip), Host.R15);
+        _e.Jump(_stubs.Find);
+    }
+}

@@ -1,0 +1,261 @@
+using Iced.Intel;
+
+namespace VmLab.X86;
+
+// Instructions that go on to the next: encoded again for the registers that the guest's have here.
+sealed unsafe partial class Translator
+{
+    const RflagsBits AllFlags = RflagsBits.OF | RflagsBits.SF | RflagsBits.ZF | RflagsBits.AF | RflagsBits.CF | RflagsBits.PF;
+
+    /// <summary>Whether an instruction has a translation.</summary>
+    bool CanEmit(in Instruction i, int index) => IsSpecial(i) || CanReencode(i, _deadFlags[index], out _);
+
+    bool TryEmit(in Instruction i, int index)
+    {
+        if (IsSpecial(i)) EmitSpecial(i, _ops + index);
+        else if (CanReencode(i, _deadFlags[index], out Shape shape)) Reencode(i, shape, index);
+        else return false;
+        return true;
+    }
+
+    bool CanReencode(in Instruction i, bool flagsAreDead, out Shape shape)
+    {
+        shape = default;
+        if (!IsListed(i, flagsAreDead) || Shape.Of(i, _infos) is not { } found) return false;
+        shape = found;
+        return !shape.IsMemory || HasAddress(i);
+    }
+
+    /// <summary>Instructions that do on the host what they do in the guest, but for flags that <see cref="SettleFlags"/> settles.</summary>
+    static bool IsListed(in Instruction i, bool flagsAreDead)
+    {
+        switch (i.Mnemonic)
+        {
+            case Mnemonic.Mov or Mnemonic.Movzx or Mnemonic.Movsx or Mnemonic.Movsxd or Mnemonic.Add or Mnemonic.Or or Mnemonic.Adc or Mnemonic.Sbb
+                or Mnemonic.And or Mnemonic.Sub or Mnemonic.Xor or Mnemonic.Cmp or Mnemonic.Test or Mnemonic.Inc or Mnemonic.Dec or Mnemonic.Neg
+                or Mnemonic.Not or Mnemonic.Bswap or Mnemonic.Xchg or Mnemonic.Xadd or Mnemonic.Cbw or Mnemonic.Cwde or Mnemonic.Cdqe
+                or Mnemonic.Cwd or Mnemonic.Cdq or Mnemonic.Cqo or Mnemonic.Clc or Mnemonic.Stc or Mnemonic.Cmc or Mnemonic.Popcnt:
+                return true;
+            case Mnemonic.Cmpxchg:
+                return i.Op0Kind == OpKind.Memory;
+            case Mnemonic.Shl or Mnemonic.Sal or Mnemonic.Shr or Mnemonic.Sar or Mnemonic.Rol or Mnemonic.Ror:
+                return IsListedShift(i, flagsAreDead);
+            case Mnemonic.Bt or Mnemonic.Bts or Mnemonic.Btr or Mnemonic.Btc:
+                return i.Op0Kind == OpKind.Register;
+            case Mnemonic.Imul or Mnemonic.Mul:
+                return i.GetOpKind(0) == OpKind.Memory ? i.MemorySize.GetSize() > 1 : i.Op0Register.GetSize() > 1;
+            case Mnemonic.Shld or Mnemonic.Shrd:
+                return flagsAreDead && i.Op0Register.GetSize() >= 4 && i.Op2Kind == OpKind.Immediate8 && CountOf(i, 2) != 0;
+            default:
+                return i.ConditionCode != ConditionCode.None && i.FlowControl == FlowControl.Next;   // CMOVcc, SETcc
+        }
+    }
+
+    static bool IsListedShift(in Instruction i, bool flagsAreDead)
+    {
+        int bytes = i.Op0Kind == OpKind.Memory ? i.MemorySize.GetSize() : i.Op0Register.GetSize();
+        bool isRotation = i.Mnemonic is Mnemonic.Rol or Mnemonic.Ror, isRegister = i.Op0Kind == OpKind.Register;
+        if (i.Op1Kind == OpKind.Register)   // by CL
+        {
+            int guest = isRegister ? Form.OffsetOf(i.Op0Register) >> 3 : -1;
+            return bytes >= 4 && isRegister && guest != Gpr.Rcx && GuestRegister.HostOf(guest) >= 0;
+        }
+        int count = CountOf(i, 1);
+        if (count == 0 || count > 8 * bytes || (isRotation && count == 8 * bytes)) return false;
+        return !isRotation || flagsAreDead || count == 1 || isRegister;
+    }
+
+    /// <summary>A shift's count, masked as the processor does.</summary>
+    static int CountOf(in Instruction i, int operand)
+    {
+        int bytes = i.Op0Kind == OpKind.Memory ? i.MemorySize.GetSize() : i.Op0Register.GetSize();
+        return (int)i.GetImmediate(operand) & (bytes == 8 ? 63 : 31);
+    }
+
+    void Reencode(in Instruction i, Shape shape, int index)
+    {
+        RflagsBits modified = i.RflagsModified & AllFlags;
+        bool isByCl = IsShiftByCl(i);
+        bool needsHostFlags = (i.RflagsRead & AllFlags) != 0 || modified != 0 && modified != AllFlags;
+        if (shape.IsMemory) EmitAccess(i, shape.RmIsWritten ? WriteTag : ReadTag, i.MemorySize.GetSize(), _ops + index);
+        if (isByCl) SaveFlags();
+        if (needsHostFlags) RestoreFlags();
+        if (isByCl) _e.Modrm(new(0x8B), Host.R14, Place.Register(Host.Rcx));
+
+        int register = Borrow(shape.Register, Host.R15), rm = shape.IsMemory ? -1 : Borrow(shape.Rm, Host.R14);
+        int field = shape.Extension >= 0 ? shape.Extension : Math.Max(register, 0);
+        if (shape.IsShort) _e.Short(shape.Opcode, register);
+        else if (shape.IsMemory) _e.Modrm(shape.Opcode, field, Place.At(Host.R14));
+        else if (rm >= 0) _e.Modrm(shape.Opcode, field, Place.Register(rm));
+        else EmitBare(shape.Opcode);
+        EmitImmediate(shape);
+        if (shape.RegisterIsWritten) GiveBack(shape.Register, register);
+        if (shape.RmIsWritten && !shape.IsMemory) GiveBack(shape.Rm, rm);
+
+        if (modified == 0) return;
+        _flags = FlagTracker.Fresh;
+        if (isByCl || !_deadFlags[index]) SettleFlags(i, rm >= 0 ? rm : register, register);
+    }
+
+    void EmitBare(Opcode opcode)
+    {
+        if (opcode.Prefix != 0) _e.Byte(opcode.Prefix);
+        if (opcode.IsWide) _e.Byte(0x48);
+        _e.Byte(opcode.Code);
+    }
+
+    void EmitImmediate(Shape shape)
+    {
+        switch (shape.ImmediateBytes)
+        {
+            case 1: _e.Byte((int)shape.Immediate); break;
+            case 2: _e.Word((int)shape.Immediate); break;
+            case 4: _e.Double((long)shape.Immediate); break;
+            case 8: _e.Quad(shape.Immediate); break;
+        }
+    }
+
+    /// <summary>The host's register for a guest's, which is loaded into a scratch register where it has none.</summary>
+    int Borrow(int guest, int scratch)
+    {
+        if (guest < 0) return -1;
+        int host = GuestRegister.HostOf(guest);
+        if (host >= 0) return host;
+        _e.Load(scratch, GuestRegister.Home(guest));
+        return scratch;
+    }
+
+    void GiveBack(int guest, int host)
+    {
+        if (guest >= 0 && GuestRegister.HostOf(guest) < 0) _e.Store(GuestRegister.Home(guest), host);
+    }
+
+    /// <summary>Instructions that are built anew.</summary>
+    static bool IsSpecial(in Instruction i) => i.Code switch
+    {
+        Code.Lea_r32_m or Code.Lea_r64_m => HasAddress(i),
+        Code.Push_r64 or Code.Pushq_imm8 or Code.Pushq_imm32 or Code.Pop_r64 or Code.Leaveq or Code.Endbr64 => true,
+        Code.Bsf_r32_rm32 or Code.Bsf_r64_rm64 or Code.Bsr_r32_rm32 or Code.Bsr_r64_rm64 =>
+            GuestRegister.HostOf(Form.OffsetOf(i.Op0Register) >> 3) >= 0 && (i.Op1Kind == OpKind.Register || HasAddress(i)),
+        Code.Div_rm32 or Code.Div_rm64 or Code.Idiv_rm32 or Code.Idiv_rm64 => i.Op0Kind == OpKind.Register || HasAddress(i),
+        _ => i.Mnemonic == Mnemonic.Nop,
+    };
+
+    void EmitSpecial(in Instruction i, Op* op)
+    {
+        switch (i.Mnemonic)
+        {
+            case Mnemonic.Lea: EmitLea(i); break;
+            case Mnemonic.Push: EmitPush(i, op); break;
+            case Mnemonic.Pop: EmitPop(i, op); break;
+            case Mnemonic.Leave: EmitLeave(op); break;
+            case Mnemonic.Bsf or Mnemonic.Bsr: EmitBitScan(i, op); break;
+            case Mnemonic.Div or Mnemonic.Idiv: EmitDivision(i, op); break;
+        }
+    }
+
+    void EmitLea(in Instruction i)
+    {
+        int guest = Form.OffsetOf(i.Op0Register) >> 3, host = GuestRegister.HostOf(guest);
+        EmitAddress(i, host >= 0 ? host : Host.R14, isWide: i.Op0Register.GetSize() == 8);
+        GiveBack(guest, Host.R14);
+    }
+
+    void EmitPush(in Instruction i, Op* op)
+    {
+        SaveFlags();
+        _e.Lea(Host.R14, Host.R13, -1, 0, -8);
+        EmitLookup(WriteTag, 8, op);
+        if (i.Op0Kind == OpKind.Register)
+        {
+            _e.Store(Place.At(Host.R14), Borrow(Form.OffsetOf(i.Op0Register) >> 3, Host.R15));
+        }
+        else
+        {
+            _e.Modrm(new(0xC7, IsWide: true), 0, Place.At(Host.R14));
+            _e.Double((long)i.GetImmediate(0));
+        }
+        _e.Lea(Host.R13, Host.R13, -1, 0, -8);
+    }
+
+    void EmitPop(in Instruction i, Op* op)
+    {
+        SaveFlags();
+        _e.Move(Host.R14, Host.R13);
+        EmitLookup(ReadTag, 8, op);
+        int guest = Form.OffsetOf(i.Op0Register) >> 3, host = GuestRegister.HostOf(guest);
+        _e.Lea(Host.R13, Host.R13, -1, 0, 8);
+        _e.Load(host >= 0 ? host : Host.R14, Place.At(Host.R14));   // POP RSP leaves what it has popped
+        GiveBack(guest, Host.R14);
+    }
+
+    void EmitLeave(Op* op)
+    {
+        SaveFlags();
+        _e.Move(Host.R14, Host.Rbp);
+        EmitLookup(ReadTag, 8, op);
+        _e.Lea(Host.R13, Host.Rbp, -1, 0, 8);
+        _e.Load(Host.Rbp, Place.At(Host.R14));
+    }
+
+    /// <summary>Loads a source of 4 or 8 bytes into R14.</summary>
+    void EmitSource(in Instruction i, int operand, bool isWide, Op* op)
+    {
+        var load = new Opcode(0x8B, IsWide: isWide);
+        if (i.GetOpKind(operand) == OpKind.Memory)
+        {
+            EmitAccess(i, ReadTag, isWide ? 8 : 4, op);
+            _e.Modrm(load, Host.R14, Place.At(Host.R14));
+            return;
+        }
+        int guest = Form.OffsetOf(i.GetOpRegister(operand)) >> 3, host = GuestRegister.HostOf(guest);
+        _e.Modrm(load, Host.R14, host >= 0 ? Place.Register(host) : GuestRegister.Home(guest));
+    }
+
+    /// <summary>BSF and BSR: of nothing they leave their target; all flags but ZF are clear.</summary>
+    void EmitBitScan(in Instruction i, Op* op)
+    {
+        bool isWide = i.Op0Register.GetSize() == 8;
+        const int zeroFlag = 14;   // in HostFlags
+        EmitSource(i, 1, isWide, op);
+        _e.Modrm(new(0x85, IsWide: isWide), Host.R14, Place.Register(Host.R14));                       // TEST
+        _e.Modrm(new(0x94, Map: 1, IsByte: true), 0, Place.State(StateOffset.SpillFlags));             // SETZ
+        byte* isZero = _e.JumpIf(Condition.Equal);
+        byte opcode = i.Mnemonic == Mnemonic.Bsf ? (byte)0xBC : (byte)0xBD;
+        _e.Modrm(new(opcode, Map: 1, IsWide: isWide), GuestRegister.HostOf(Form.OffsetOf(i.Op0Register) >> 3), Place.Register(Host.R14));
+        _e.Land(isZero);
+        _e.Modrm(new(0xB6, Map: 1), Host.R15, Place.State(StateOffset.SpillFlags));                    // MOVZX
+        _e.Modrm(new(0xC1), 4, Place.Register(Host.R15));                                              // SHL
+        _e.Byte(zeroFlag);
+        _e.Modrm(new(0x89, Prefix: 0x66), Host.R15, HostFlags);
+        _flags = FlagTracker.AtBoundary;
+    }
+
+    /// <summary>DIV and IDIV where the quotient surely fits; the interpreter does the others. The flags stay.</summary>
+    void EmitDivision(in Instruction i, Op* op)
+    {
+        bool isWide = (i.Op0Kind == OpKind.Memory ? i.MemorySize.GetSize() : i.Op0Register.GetSize()) == 8;
+        bool isSigned = i.Mnemonic == Mnemonic.Idiv;
+        Place divisor = Place.Register(Host.R14);
+        SaveFlags();
+        EmitSource(i, 0, isWide, op);
+        if (isSigned)
+        {
+            _e.Modrm(new(0x8B, IsWide: isWide), Host.R15, Place.Register(Host.Rax));
+            _e.Modrm(new(0xC1, IsWide: isWide), 7, Place.Register(Host.R15));                          // SAR
+            _e.Byte(isWide ? 63 : 31);
+            _e.Modrm(new(0x3B, IsWide: isWide), Host.R15, Place.Register(Host.Rdx));
+            ExitIf(Condition.NotEqual, op);
+            _e.Lea(Host.R15, Host.R14, -1, 0, 1, isWide);
+            _e.Immediate(Operation.Cmp, Place.Register(Host.R15), 1, isWide);                         // 0 for -1, 1 for 0
+            ExitIf(Condition.BelowOrEqual, op);
+        }
+        else
+        {
+            _e.Modrm(new(0x3B, IsWide: isWide), Host.Rdx, divisor);
+            ExitIf(Condition.AboveOrEqual, op);
+        }
+        _e.Modrm(new(0xF7, IsWide: isWide), isSigned ? 7 : 6, divisor);
+        _flags = _flags.Clobbered;
+    }
+}

@@ -1,0 +1,76 @@
+using Iced.Intel;
+
+namespace VmLab.X86;
+
+// Addresses, and the look at the TLB before each access.
+sealed unsafe partial class Translator
+{
+    const int ReadTag = 0, WriteTag = 8, ExecuteTag = 16, Delta = 24, EntryShift = 5;
+
+    /// <summary>Whether an address can be computed by one LEA and a segment's base.</summary>
+    static bool HasAddress(in Instruction i)
+    {
+        if (i.IsIPRelativeMemoryOperand) return i.MemoryBase == Iced.Intel.Register.RIP;
+        bool isShort = (long)i.MemoryDisplacement64 is >= int.MinValue and <= int.MaxValue;
+        return isShort && !i.IsVsib && (i.MemoryBase != Iced.Intel.Register.None || i.MemoryIndex != Iced.Intel.Register.None || i.MemoryDisplSize != 4);
+    }
+
+    /// <summary>Computes an effective address, without the segment's base; the flags stay.</summary>
+    /// <param name="isWide">64 bits are wanted of it; the others are 0.</param>
+    void EmitAddress(in Instruction i, int target, bool isWide)
+    {
+        if (i.IsIPRelativeMemoryOperand)
+        {
+            _e.Load(Host.R14, Place.State(StateOffset.Rip));
+            _e.Lea(target, Host.R14, -1, 0, (int)(i.IPRelativeMemoryAddress - _blockStart), isWide);
+            return;
+        }
+        int baseRegister = AddressRegister(i.MemoryBase, Host.R14), index = AddressRegister(i.MemoryIndex, Host.R15);
+        bool isNarrow = (i.MemoryBase != Iced.Intel.Register.None ? i.MemoryBase : i.MemoryIndex).GetSize() == 4;
+        int shift = System.Numerics.BitOperations.Log2((uint)i.MemoryIndexScale);
+        _e.Lea(target, baseRegister, index, shift, (int)(long)i.MemoryDisplacement64, isWide && !isNarrow);
+    }
+
+    int AddressRegister(Iced.Intel.Register register, int scratch)
+    {
+        if (register == Iced.Intel.Register.None) return -1;
+        int guest = Form.OffsetOf(register) >> 3, host = GuestRegister.HostOf(guest);
+        if (host >= 0) return host;
+        _e.Load(scratch, GuestRegister.Home(guest));
+        return scratch;
+    }
+
+    /// <summary>Puts the host address of an instruction's memory operand into R14, or leaves for its op. The host's flags are lost.</summary>
+    void EmitAccess(in Instruction i, int tag, int bytes, Op* op)
+    {
+        SaveFlags();
+        EmitAddress(i, Host.R14, isWide: true);
+        int segment = Form.SegmentOf(i.MemorySegment);
+        if (segment is Segment.Fs or Segment.Gs)
+            _e.Modrm(new(0x03, IsWide: true), Host.R14, Place.State(StateOffset.SegmentBases + 8 * segment));
+        EmitLookup(tag, bytes, op);
+    }
+
+    /// <summary>From the linear address in R14 to the host address there.</summary>
+    void EmitLookup(int tag, int bytes, Op* op)
+    {
+        EmitEntry();
+        Place tagged = Place.At(Host.R15, tag);
+        _e.Modrm(new(0x33, IsWide: true), Host.R14, tagged);   // XOR
+        _e.Immediate(Operation.Cmp, Place.Register(Host.R14), 4096 - bytes);
+        ExitIf(Condition.Above, op);
+        _e.Modrm(new(0x33, IsWide: true), Host.R14, tagged);
+        _e.Modrm(new(0x03, IsWide: true), Host.R14, Place.At(Host.R15, Delta));
+        _flags = _flags.Clobbered;
+    }
+
+    /// <summary>Puts the address of the TLB's entry for the linear address in R14 into R15.</summary>
+    void EmitEntry()
+    {
+        _e.Modrm(new(0x8B), Host.R15, Place.Register(Host.R14));
+        _e.Modrm(new(0xC1), 5, Place.Register(Host.R15));      // SHR
+        _e.Byte(12 - EntryShift);
+        _e.Immediate(Operation.And, Place.Register(Host.R15), Tlb.IndexMask << EntryShift, isWide: false);
+        _e.Modrm(new(0x03, IsWide: true), Host.R15, Place.State(StateOffset.Tlb));
+    }
+}

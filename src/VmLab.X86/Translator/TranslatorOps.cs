@@ -1,0 +1,37 @@
+namespace VmLab.X86;
+
+/// <summary>The ops that lead from the interpreter to translated code.</summary>
+/// <remarks>
+/// Both engines share blocks, links, budget and state. A block's first op counts its visits and becomes the way into its
+/// translation; translated code goes back by naming the op to go on with, at any instruction.
+/// </remarks>
+static unsafe class TranslatorOps
+{
+    /// <summary>Counts a visit, and has the block translated at the last of them.</summary>
+    public static Op* Warm(CpuState* s, Op* op)
+    {
+        if (--op->Immediate > 0) return op + 1;
+        if (Vcpu.Of(s).Translate((Block*)op - 1)) return Enter(s, op);
+        op->Run = &Pass;
+        return op + 1;
+    }
+
+    /// <summary>Runs translated code, at the host address in <see cref="Op.Immediate"/>.</summary>
+    /// <returns>The op to go on with, or <see langword="null"/> with the reason in <see cref="CpuState.Leave"/>.</returns>
+    public static Op* Enter(CpuState* s, Op* op)
+    {
+        ulong flags = Flags.Arithmetic(s);
+        s->HostFlags = Pack(flags);
+        Op* next = ((delegate* unmanaged<CpuState*, ulong, Op*>)s->EnterTranslated)(s, op->Immediate);
+        Flags.SetArithmetic(s, Unpack(s->HostFlags));
+        return next;
+    }
+
+    /// <summary>A block that cannot be translated.</summary>
+    public static Op* Pass(CpuState* s, Op* op) => op + 1;
+
+    // AH is the low byte of RFLAGS, AL is OF.
+    static ushort Pack(ulong flags) => (ushort)((flags & 0xFF) << 8 | flags >> 11 & 1);
+
+    static ulong Unpack(ushort flags) => (uint)flags >> 8 | (flags & 1U) << 11;
+}
