@@ -88,6 +88,7 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
         _watchHits.Clear();
         LastDelivery = null;
         if (_passed.Time != start) _passed = s_none;
+        _translator?.Bind();
         StopReason reason = Loop();
         Flags.SetArithmetic(_s, Flags.Arithmetic(_s));   // of all that mean the same, one: whichever engine made them
         ulong used = counts - (ulong)_s->Budget;

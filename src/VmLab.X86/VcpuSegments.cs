@@ -97,9 +97,9 @@ public sealed unsafe partial class Vcpu
     }
 
     /// <summary>
-    /// Derives what follows from CR0, CR4, EFER, CS, SS and the privilege level: decoding mode and TLB bank.
+    /// Derives what follows from CR0, CR4, EFER, MXCSR, CS, SS and the privilege level: decoding mode and TLB bank.
     /// </summary>
-    void UpdateMode()
+    internal void UpdateMode()
     {
         CodeMode mode = 0;
         ushort code = _s->SegmentRights[Segment.Cs];
@@ -113,6 +113,7 @@ public sealed unsafe partial class Vcpu
         }
         if ((_s->Cr0 & (Cr0.Emulation | Cr0.TaskSwitched)) != 0) mode |= CodeMode.FloatOff | CodeMode.SseOff;
         if ((_s->Cr4 & Cr4.FxSave) == 0) mode |= CodeMode.SseOff;
+        if (SseState.HasTraps(_s->Mxcsr)) mode |= CodeMode.SseTraps;
         _s->ModeKey = (ulong)mode << CodeKey.Shift;
         bool isLimited = (mode & CodeMode.Code64) == 0 && _s->SegmentLimits[Segment.Cs] != uint.MaxValue;
         _s->HasCodeLimit = isLimited && (_s->Cr0 & Cr0.ProtectionEnable) != 0 ? (byte)1 : (byte)0;

@@ -25,12 +25,13 @@ public sealed unsafe class GuestCpu : IDisposable
     ulong _nextTable = Root + CaseLayout.PageSize;
 
     /// <param name="readOnlyPage">The content of the page that cannot be written.</param>
-    public GuestCpu(ReadOnlySpan<byte> readOnlyPage)
+    /// <param name="translates">Every block that can be is translated at its first visit.</param>
+    public GuestCpu(ReadOnlySpan<byte> readOnlyPage, bool translates = false)
     {
         _memory = new GuestMemory(_pool, 8.MiB);
         var board = new VcpuBoard(new MemoryBus(_memory), new PortBus(), new MsrBus(), new NoInterrupts(), _clock, new ExitCounters());
         _cpu = new Vcpu(board, Rng.FromSeed(1));
-        _cpu.UseTranslator(warmth: 1);
+        if (translates) _cpu.UseTranslator(warmth: 1);
         for (ulong page = 0; page < KernelEnd; page += CaseLayout.PageSize) Map(Kernel + page, page, Present | Writable);
         for (int page = 0; page < 2; page++)
         {
@@ -44,6 +45,9 @@ public sealed unsafe class GuestCpu : IDisposable
         WriteTables();
         Start();
     }
+
+    /// <summary>Blocks translated so far.</summary>
+    public ulong TranslatedBlocks => _cpu.TranslatedBlocks;
 
     CpuState* State => _cpu.State;
 
@@ -66,7 +70,6 @@ public sealed unsafe class GuestCpu : IDisposable
 
     public void Dispose()
     {
-        Console.Error.WriteLine($"translated {_cpu.TranslatedBlocks}");
         _cpu.Dispose();
         _memory.Dispose();
         _pool.Dispose();

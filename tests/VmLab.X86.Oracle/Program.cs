@@ -7,6 +7,14 @@ if (!HostCpu.IsSupported)
 }
 ulong cases = args.Length > 0 && ulong.TryParse(args[0], out ulong wanted) ? wanted : 10_000_000;
 ulong seed = Option("--seed", 1), only = Option("--only", ulong.MaxValue);
+if (args.Contains("--engines"))
+{
+    using var engines = new EngineOracle(seed);
+    IReadOnlyList<string> differences = only == ulong.MaxValue ? engines.Run(0, cases) : engines.Run(only, 1);
+    foreach (string difference in differences) Console.WriteLine(difference);
+    Console.WriteLine($"engines cases={cases} translated={engines.TranslatedBlocks} differences={differences.Count}");
+    return differences.Count == 0 ? 0 : 1;
+}
 using var oracle = new ProcessorOracle(seed);
 OracleResult result = only == ulong.MaxValue ? oracle.Run(0, cases) : oracle.Run(only, 1);
 foreach (string report in result.Reports) Console.WriteLine(report);

@@ -33,7 +33,7 @@ sealed unsafe class CodeCache : IDisposable
     }
 
     /// <summary>What translated code enters a block by that is not translated.</summary>
-    public byte* Untranslated { private get; set; }
+    public byte* Untranslated { get; set; }
 
     public bool IsFull => _chunk * ChunkBytes + _used > MaxArenaBytes;
 

@@ -11,6 +11,9 @@ public struct FloatContext
     /// <summary>MXCSR after reset: everything masked, nearest even.</summary>
     public const uint DefaultMxcsr = 0x1F80;
 
+    /// <summary>The flags of exceptions that have happened.</summary>
+    public const uint ExceptionFlags = 0x3F;
+
     internal const uint RoundingBits = 3u << RoundingShift, FlushToZeroBit = 1u << 15, DenormalsAreZeroBit = 1u << 6;
     const int RoundingShift = 13, MaskShift = 7;
     const uint InexactFlag = (uint)FloatExceptions.Inexact, InexactMask = InexactFlag << MaskShift;

@@ -20,9 +20,21 @@ static unsafe class SseState
         if (source == null) return Exec.Abandon(s, op);
         uint value = *(uint*)source;
         if ((value & ~MxcsrBits) != 0) return Exec.RaiseGeneralProtection(s, op);
-        s->Mxcsr = value;
-        return op + 1;
+        return EndLoad(s, op, value);
     }
+
+    /// <summary>Ends an instruction that loads MXCSR: whether it lets exceptions through is part of the mode of code.</summary>
+    public static Op* EndLoad(CpuState* s, Op* op, uint mxcsr)
+    {
+        bool changes = HasTraps(mxcsr) != HasTraps(s->Mxcsr);
+        s->Mxcsr = mxcsr;
+        if (!changes) return op + 1;
+        Vcpu.Of(s).UpdateMode();
+        return Exec.LeaveAfter(s, op, Leave.Next);
+    }
+
+    /// <summary>Whether an SSE exception is unmasked.</summary>
+    public static bool HasTraps(uint mxcsr) => (~mxcsr & FloatContext.DefaultMxcsr) != 0;
 
     /// <summary>STMXCSR.</summary>
     public static Op* StoreControl<TAddress>(CpuState* s, Op* op)
@@ -51,10 +63,9 @@ static unsafe class SseState
         if (image == null) return Exec.Abandon(s, op);
         uint mxcsr = *(uint*)(image + MxcsrOffset);
         if ((mxcsr & ~MxcsrBits) != 0) return Exec.RaiseGeneralProtection(s, op);
-        s->Mxcsr = mxcsr;
         X87.RestoreExtended(ref s->X87, new ReadOnlySpan<byte>(image, ImageSize), isWide: op->Extra != 0);
         Unsafe.CopyBlockUnaligned(s->Xmm, image + XmmOffset, XmmBytes(s));
-        return op + 1;
+        return EndLoad(s, op, mxcsr);
     }
 
     /// <summary>MASKMOVDQU: stores the bytes whose mask is negative, at the address in RDI.</summary>

@@ -91,10 +91,10 @@ static unsafe class XSaveOps
         if ((asked & ~there & X87) != 0) s->X87 = X87State.Initial;
         if ((asked & there & X87) != 0)
             Floating.X87.RestoreExtended(ref s->X87, new ReadOnlySpan<byte>(area, LegacySize), isWide: op->Extra != 0);
-        if ((asked & Sse) != 0) s->Mxcsr = hasControl ? mxcsr : FloatContext.DefaultMxcsr;
         if ((asked & ~there & Sse) != 0) Unsafe.InitBlockUnaligned(s->Xmm, 0, SseState.XmmBytes(s));
         if ((asked & there & Sse) != 0) Unsafe.CopyBlockUnaligned(s->Xmm, area + XmmOffset, SseState.XmmBytes(s));
-        return op + 1;
+        if ((asked & Sse) == 0) return op + 1;
+        return SseState.EndLoad(s, op, hasControl ? mxcsr : FloatContext.DefaultMxcsr);
     }
 
     static bool IsGoodHeader(CpuState* s, ulong* header, bool isCompacted)

@@ -87,6 +87,9 @@ public enum CodeMode : uint
 
     /// <summary>CR0.EM or CR0.TS is set, or CR4.OSFXSR is not: SSE instructions raise #UD or #NM.</summary>
     SseOff = 64,
+
+    /// <summary>An SSE floating-point exception is unmasked: MXCSR lets it through.</summary>
+    SseTraps = 128,
 }
 
 /// <summary>What holds interrupts back for one instruction. Source: Intel SDM vol. 3A §6.8.3.</summary>

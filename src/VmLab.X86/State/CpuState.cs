@@ -163,6 +163,9 @@ public unsafe struct CpuState
     /// <summary>In translated code: the arithmetic flags as LAHF and SETO AL leave them in AX.</summary>
     public ushort HostFlags;
 
+    /// <summary>In translated code: the MXCSR that the host has, and the one that it gets back.</summary>
+    public uint HostMxcsr, CallerMxcsr;
+
     /// <summary>The way into translated code.</summary>
     public byte* EnterTranslated;
 

@@ -3,6 +3,9 @@ namespace VmLab.X86;
 /// <summary>What all translated code of a processor shares: the way in, and the ways out.</summary>
 unsafe struct Stubs
 {
+    /// <summary>Called with the state, once for each thread that comes to run it.</summary>
+    public byte* Bind;
+
     /// <summary>Called with the state and a host address: loads the guest's registers and goes there.</summary>
     public byte* Enter;
 
@@ -23,15 +26,21 @@ unsafe struct Stubs
 
     // Guest registers in those of the same name, but RSP, which is in R13. R13 to R15 stay in the state.
     const ulong HashFactor = 0x9E37_79B9_7F4A_7C15;
-    const int Saved = 6;
+    const int Saved = 6, LoadMxcsr = 2, StoreMxcsr = 3;
 
+    static readonly Opcode s_mxcsr = new(0xAE, Map: 1);
     static readonly int[] s_saved = [Host.Rbx, Host.Rbp, Host.R12, Host.R13, Host.R14, Host.R15];
 
     public static Stubs Emit(ref Emitter e)
     {
-        var stubs = new Stubs { Enter = e.At };
-        foreach (int register in s_saved) e.Short(new(0x50), register);
+        var stubs = new Stubs { Bind = e.At };
         e.Modrm(new(0xAE, Map: 1, Prefix: 0xF3, IsWide: true), 3, Place.Register(Host.Rdi));   // WRGSBASE
+        e.Byte(0xC3);
+
+        stubs.Enter = e.At;
+        foreach (int register in s_saved) e.Short(new(0x50), register);
+        e.Modrm(s_mxcsr, StoreMxcsr, Place.State(StateOffset.CallerMxcsr));
+        e.Modrm(s_mxcsr, LoadMxcsr, Place.State(StateOffset.HostMxcsr));
         e.Move(Host.R14, Host.Rsi);
         for (int guest = 0; guest < GuestRegister.Kept; guest++)
             e.Load(GuestRegister.HostOf(guest), GuestRegister.Home(guest));
@@ -40,6 +49,8 @@ unsafe struct Stubs
         stubs.Exit = e.At;
         for (int guest = 0; guest < GuestRegister.Kept; guest++)
             e.Store(GuestRegister.Home(guest), GuestRegister.HostOf(guest));
+        e.Modrm(s_mxcsr, StoreMxcsr, Place.State(StateOffset.HostMxcsr));
+        e.Modrm(s_mxcsr, LoadMxcsr, Place.State(StateOffset.CallerMxcsr));
         e.Move(Host.Rax, Host.R14);
         for (int i = Saved - 1; i >= 0; i--) e.Short(new(0x58), s_saved[i]);
         e.Byte(0xC3);

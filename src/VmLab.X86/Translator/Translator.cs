@@ -32,8 +32,9 @@ sealed unsafe partial class Translator : IDisposable
     byte* _empty;         // where the stubs end
     FlagTracker _flags;
     Op* _ops;             // of the block, one an instruction
-    byte* _prologue;
+    byte* _prologue, _code;
     ulong _blockStart;
+    CodeMode _mode;
 
     /// <summary>A branch out of the fast path, to a stub that takes an op.</summary>
     readonly record struct Departure(nint Branch, nint Op, nint Stub);
@@ -60,6 +61,9 @@ sealed unsafe partial class Translator : IDisposable
 
     /// <summary>Bytes of code at present.</summary>
     public long Bytes => _e.At - _empty;
+
+    /// <summary>Has the calling thread's translated code find this processor's state, until another's is bound to it.</summary>
+    public void Bind() => ((delegate* unmanaged<CpuState*, void>)Executable(_stubs.Bind))(_s);
 
     /// <summary>Forgets all translations: nothing leads to them any more.</summary>
     public void Flush() => _e.At = _empty;
@@ -100,8 +104,10 @@ sealed unsafe partial class Translator : IDisposable
     bool Decode(Block* block)
     {
         var code = (byte*)(block->Key & AddressMask);
+        _mode = (CodeMode)(block->Key >> CodeKey.Shift);
         _ops = Block.Ops(block) + 1;
         _blockStart = block->Key & GuestMemory.PageSize - 1;
+        _code = code;
         _reader.Set(code, code + block->Length);
         _decoder.IP = _blockStart;
         for (int i = 0; i < block->Count; i++)
@@ -191,6 +197,8 @@ sealed unsafe partial class Translator : IDisposable
     }
 
     byte* Executable(byte* written) => written - _memory.Writable + _memory.Executable;
+
+    byte* Writable(byte* executed) => executed - _memory.Executable + _memory.Writable;
 
     /// <summary>Lets the decoder read from unmanaged memory.</summary>
     sealed class BytesReader : CodeReader

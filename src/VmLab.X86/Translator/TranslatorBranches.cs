@@ -63,6 +63,11 @@ sealed unsafe partial class Translator
             _e.Jump(_prologue);
             return;
         }
+        if (op->Link != null && op->Link->Native != _blocks.Untranslated)
+        {
+            _e.Jump(Writable(op->Link->Native));   // for good: what is linked in a page is dropped with it
+            return;
+        }
         _e.MoveImmediate(Host.R15, (ulong)&op->Link);
         _e.Load(Host.R15, Place.At(Host.R15));
         _e.Modrm(new(0x85, IsWide: true), Host.R15, Place.Register(Host.R15));   // TEST

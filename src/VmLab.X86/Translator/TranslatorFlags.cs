@@ -7,8 +7,11 @@ sealed unsafe partial class Translator
 {
     const int AdjustMask = 0xEF;
 
+    static bool IsShift(in Instruction i) =>
+        i.Mnemonic is Mnemonic.Shl or Mnemonic.Sal or Mnemonic.Shr or Mnemonic.Sar or Mnemonic.Rol or Mnemonic.Ror or Mnemonic.Shld or Mnemonic.Shrd;
+
     static bool IsShiftByCl(in Instruction i) =>
-        i.Mnemonic is Mnemonic.Shl or Mnemonic.Sal or Mnemonic.Shr or Mnemonic.Sar or Mnemonic.Rol or Mnemonic.Ror && i.Op1Kind == OpKind.Register;
+        IsShift(i) && i.Mnemonic is not (Mnemonic.Shld or Mnemonic.Shrd) && i.Op1Kind == OpKind.Register;
 
     /// <summary>Makes the flags that an instruction left on the host the guest's, where they may be seen.</summary>
     /// <param name="target">The host's register that holds the result, or -1.</param>

@@ -8,12 +8,14 @@ sealed unsafe partial class Translator
     const RflagsBits AllFlags = RflagsBits.OF | RflagsBits.SF | RflagsBits.ZF | RflagsBits.AF | RflagsBits.CF | RflagsBits.PF;
 
     /// <summary>Whether an instruction has a translation.</summary>
-    bool CanEmit(in Instruction i, int index) => IsSpecial(i) || CanReencode(i, _deadFlags[index], out _);
+    bool CanEmit(in Instruction i, int index) => IsSpecial(i) || CanReencode(i, _deadFlags[index], out _) || CanCopy(i, _deadFlags[index]) || CanEmitVector(i, out _);
 
     bool TryEmit(in Instruction i, int index)
     {
         if (IsSpecial(i)) EmitSpecial(i, _ops + index);
         else if (CanReencode(i, _deadFlags[index], out Shape shape)) Reencode(i, shape, index);
+        else if (CanCopy(i, _deadFlags[index])) Copy(i);
+        else if (CanEmitVector(i, out VectorShape vector)) EmitVector(i, vector, _ops + index);
         else return false;
         return true;
     }
@@ -41,7 +43,7 @@ sealed unsafe partial class Translator
             case Mnemonic.Shl or Mnemonic.Sal or Mnemonic.Shr or Mnemonic.Sar or Mnemonic.Rol or Mnemonic.Ror:
                 return IsListedShift(i, flagsAreDead);
             case Mnemonic.Bt or Mnemonic.Bts or Mnemonic.Btr or Mnemonic.Btc:
-                return i.Op0Kind == OpKind.Register;
+                return i.Op0Kind == OpKind.Register || i.Op1Kind == OpKind.Immediate8;
             case Mnemonic.Imul or Mnemonic.Mul:
                 return i.GetOpKind(0) == OpKind.Memory ? i.MemorySize.GetSize() > 1 : i.Op0Register.GetSize() > 1;
             case Mnemonic.Shld or Mnemonic.Shrd:
@@ -97,6 +99,30 @@ sealed unsafe partial class Translator
         if (isByCl || !_deadFlags[index]) SettleFlags(i, rm >= 0 ? rm : register, register);
     }
 
+    /// <summary>An instruction of AH to BH and other registers that are here what they are in the guest.</summary>
+    static bool CanCopy(in Instruction i, bool flagsAreDead)
+    {
+        if (!IsListed(i, flagsAreDead) || i.Mnemonic is Mnemonic.Imul or Mnemonic.Mul || IsShift(i)) return false;
+        for (int k = 0; k < i.OpCount; k++)
+        {
+            if (i.GetOpKind(k) == OpKind.Memory) return false;
+            if (i.GetOpKind(k) == OpKind.Register && !IsSame(i.GetOpRegister(k))) return false;
+        }
+        return true;
+    }
+
+    static bool IsSame(Iced.Intel.Register register) =>
+        register.IsGPR() && Form.OffsetOf(register) >> 3 is < Gpr.R8 and not Gpr.Rsp;
+
+    void Copy(in Instruction i)
+    {
+        RflagsBits modified = i.RflagsModified & AllFlags;
+        if ((i.RflagsRead & AllFlags) != 0 || modified != 0 && modified != AllFlags) RestoreFlags();
+        byte* bytes = _code + (i.IP - _blockStart);
+        for (int k = 0; k < i.Length; k++) _e.Byte(bytes[k]);
+        if (modified != 0) _flags = FlagTracker.Fresh;
+    }
+
     void EmitBare(Opcode opcode)
     {
         if (opcode.Prefix != 0) _e.Byte(opcode.Prefix);
@@ -138,8 +164,21 @@ sealed unsafe partial class Translator
         Code.Bsf_r32_rm32 or Code.Bsf_r64_rm64 or Code.Bsr_r32_rm32 or Code.Bsr_r64_rm64 =>
             GuestRegister.HostOf(Form.OffsetOf(i.Op0Register) >> 3) >= 0 && (i.Op1Kind == OpKind.Register || HasAddress(i)),
         Code.Div_rm32 or Code.Div_rm64 or Code.Idiv_rm32 or Code.Idiv_rm64 => i.Op0Kind == OpKind.Register || HasAddress(i),
-        _ => i.Mnemonic == Mnemonic.Nop,
+        _ => IsNothing(i) || IsBitOfArray(i),
     };
+
+    static bool IsNothing(in Instruction i) => i.Mnemonic switch
+    {
+        Mnemonic.Nop or Mnemonic.Lfence or Mnemonic.Mfence or Mnemonic.Sfence => true,
+        Mnemonic.Reservednop => i.Op0Kind == OpKind.Memory,
+        Mnemonic.Pause => i.Length == 2,   // with a prefix more it may be XCHG R8, RAX
+        _ => false,
+    };
+
+    /// <summary>BT and its like of memory, where a register's bit number reaches beyond the operand.</summary>
+    static bool IsBitOfArray(in Instruction i) =>
+        i.Mnemonic is Mnemonic.Bt or Mnemonic.Bts or Mnemonic.Btr or Mnemonic.Btc && i.Op0Kind == OpKind.Memory
+        && i.Op1Kind == OpKind.Register && i.Op1Register.GetSize() >= 4 && HasAddress(i);
 
     void EmitSpecial(in Instruction i, Op* op)
     {
@@ -151,6 +190,7 @@ sealed unsafe partial class Translator
             case Mnemonic.Leave: EmitLeave(op); break;
             case Mnemonic.Bsf or Mnemonic.Bsr: EmitBitScan(i, op); break;
             case Mnemonic.Div or Mnemonic.Idiv: EmitDivision(i, op); break;
+            case Mnemonic.Bt or Mnemonic.Bts or Mnemonic.Btr or Mnemonic.Btc: EmitBitOfArray(i, op); break;
         }
     }
 
@@ -229,6 +269,31 @@ sealed unsafe partial class Translator
         _e.Byte(zeroFlag);
         _e.Modrm(new(0x89, Prefix: 0x66), Host.R15, HostFlags);
         _flags = FlagTracker.AtBoundary;
+    }
+
+    void EmitBitOfArray(in Instruction i, Op* op)
+    {
+        bool isWide = i.Op1Register.GetSize() == 8;
+        int guest = Form.OffsetOf(i.Op1Register) >> 3;
+        Place number = GuestRegister.HostOf(guest) is >= 0 and var host ? Place.Register(host) : GuestRegister.Home(guest);
+        SaveFlags();
+        EmitAddress(i, Host.R14, isWide: true);
+        int segment = Form.SegmentOf(i.MemorySegment);
+        if (segment is Segment.Fs or Segment.Gs)
+            _e.Modrm(new(0x03, IsWide: true), Host.R14, Place.State(StateOffset.SegmentBases + 8 * segment));
+        _e.Modrm(new(isWide ? (byte)0x8B : (byte)0x63, IsWide: true), Host.R15, number);               // MOV or MOVSXD
+        _e.Modrm(new(0xC1, IsWide: true), 7, Place.Register(Host.R15));                                // SAR
+        _e.Byte(isWide ? 6 : 5);
+        _e.Lea(Host.R14, Host.R14, Host.R15, isWide ? 3 : 2, 0);
+        EmitLookup(i.Mnemonic == Mnemonic.Bt ? ReadTag : WriteTag, isWide ? 8 : 4, op);
+        _e.Modrm(new(0x8B), Host.R15, number);
+        _e.Immediate(Operation.And, Place.Register(Host.R15), isWide ? 63 : 31, isWide: false);
+        _e.Store(Place.State(StateOffset.Spill), Host.R15);
+        RestoreFlags();
+        _e.Load(Host.R15, Place.State(StateOffset.Spill));
+        byte opcode = i.Mnemonic switch { Mnemonic.Bt => 0xA3, Mnemonic.Bts => 0xAB, Mnemonic.Btr => 0xB3, _ => 0xBB };
+        _e.Modrm(new(opcode, Map: 1, IsWide: isWide), Host.R15, Place.At(Host.R14));
+        _flags = FlagTracker.Fresh;
     }
 
     /// <summary>DIV and IDIV where the quotient surely fits; the interpreter does the others. The flags stay.</summary>

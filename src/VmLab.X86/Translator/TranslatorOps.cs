@@ -1,3 +1,5 @@
+using VmLab.X86.Floating;
+
 namespace VmLab.X86;
 
 /// <summary>The ops that lead from the interpreter to translated code.</summary>
@@ -22,8 +24,10 @@ static unsafe class TranslatorOps
     {
         ulong flags = Flags.Arithmetic(s);
         s->HostFlags = Pack(flags);
+        s->HostMxcsr = s->Mxcsr | FloatContext.DefaultMxcsr;   // code that could trap is not translated
         Op* next = ((delegate* unmanaged<CpuState*, ulong, Op*>)s->EnterTranslated)(s, op->Immediate);
         Flags.SetArithmetic(s, Unpack(s->HostFlags));
+        s->Mxcsr |= s->HostMxcsr & FloatContext.ExceptionFlags;
         return next;
     }
 

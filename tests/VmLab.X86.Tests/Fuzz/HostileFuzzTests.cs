@@ -2,7 +2,7 @@ namespace VmLab.X86.Tests.Fuzz;
 
 /// <summary>
 /// Whatever a guest is, in whatever mode and under whatever tables: the host lives, budgets are kept, the state stays
-/// valid, and the same guest cut in pieces is the same run.
+/// valid, and the same guest cut in pieces, or translated, is the same run.
 /// </summary>
 public sealed unsafe class HostileFuzzTests
 {
@@ -21,7 +21,8 @@ public sealed unsafe class HostileFuzzTests
         {
             using var whole = new HostileMachine(seed);
             using var sliced = new HostileMachine(seed);
-            var slices = new Random(seed);
+            using var translated = new HostileMachine(seed, translates: true);
+            Random slices = new(seed), translatedSlices = new(seed + 1);
             bool runs = true;
             for (ulong time = CountsBetweenLooks; runs && time <= Counts; time += CountsBetweenLooks)
             {
@@ -29,6 +30,9 @@ public sealed unsafe class HostileFuzzTests
                 Assert.That(sliced.RunTo(time, slices), Is.EqualTo(runs), $"guest {seed} at {time}");
                 if (sliced.Hash() != whole.Hash())
                     Assert.Fail($"guest {seed} at {time}, in one go: {whole.Describe()}\nin slices: {sliced.Describe()}");
+                Assert.That(translated.RunTo(time, translatedSlices), Is.EqualTo(runs), $"guest {seed} at {time}, translated");
+                if (translated.Hash() != whole.Hash())
+                    Assert.Fail($"guest {seed} at {time}, interpreted: {whole.Describe()}\ntranslated: {translated.Describe()}");
                 Assert.That(ValidState.Objections(whole.State), Is.Empty, $"guest {seed} at {time}");
             }
         }

@@ -21,7 +21,8 @@ sealed unsafe class HostileMachine : IDisposable, IMmioDevice, IPortDevice
     readonly StateHash _seen = new();
     int _arrived;
 
-    public HostileMachine(int seed)
+    /// <param name="translates">Every block that can be is translated at its second visit.</param>
+    public HostileMachine(int seed, bool translates = false)
     {
         var random = new Random(seed);
         _memory = new GuestMemory(_pool, new ByteSize(RamSize));
@@ -30,6 +31,7 @@ sealed unsafe class HostileMachine : IDisposable, IMmioDevice, IPortDevice
         bus.Add(Device, 0x1000, this);
         ports.Add(0x60, 8, this);
         Cpu = new Vcpu(new VcpuBoard(bus, ports, new MsrBus(), _interrupts, _clock, Exits), Rng.FromSeed((ulong)seed));
+        if (translates) Cpu.UseTranslator(warmth: 2);
         new HostileState(random, _memory).Fill(Cpu);
         _arrivals = [.. Enumerable.Range(0, random.Next(6))
             .Select(_ => ((ulong)random.Next(3000), random.Next(4) == 0, (byte)random.Next(16, 256))).Order()];
