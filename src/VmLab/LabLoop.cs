@@ -138,6 +138,7 @@ public sealed partial class Lab
         _guests = root.Guests;
         foreach (MachineSpec spec in Fleet.Machines)
             _machines.Add(new Vm(this, spec, _machines.Count, _guests[_machines.Count], build, root.Machines[_machines.Count]));
+        RestoreLinks(root);
         Add(null, $"grown from \"{root.Name}\"");
         StartTrace();
     }
@@ -168,7 +169,7 @@ public sealed partial class Lab
 
     ulong NextTarget()
     {
-        ulong target = Math.Min((Nanoseconds / s_quantum + 1) * s_quantum, Math.Max(_agenda.Next, Nanoseconds));
+        ulong target = Math.Min((Nanoseconds / _quantum + 1) * _quantum, Math.Max(_agenda.Next, Nanoseconds));
         foreach (Wait wait in _waits) target = Math.Min(target, wait.LimitAt);
         return target;
     }
@@ -202,6 +203,7 @@ public sealed partial class Lab
         }
         _hashes?.Flush();
         foreach (Vm machine in _machines) machine.SettleStatus();
+        SettleLinks();
         _isSettling = false;
         WriteTimeline();
         if (_invariants.Look() is { } broken) Break(broken);
@@ -225,7 +227,10 @@ public sealed partial class Lab
                 + "with `await lab.RunFor(1.Microseconds)`.");
         _sharesPool = true;
         Add(null, $"snapshot \"{name}\"");
-        return new Moment(name, this, Pool, _guests, [.. _machines.Select(machine => machine.Snapshot())]);
+        return new Moment(name, this, Pool, _guests, [.. _machines.Select(machine => machine.Snapshot())])
+        {
+            Links = [.. _links.Select(link => link.Snapshot())],
+        };
     }
 
     void Shuffle(List<PoweredMachine> machines)

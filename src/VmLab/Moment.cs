@@ -40,6 +40,8 @@ public sealed class Moment : IDisposable
 
     internal ImmutableArray<VmMoment> Machines { get; }
 
+    internal ImmutableArray<LinkMoment> Links { get; init; } = [];
+
     public override string ToString() => $"moment \"{Name}\" of lab \"{Fleet.Name}\", seed {Seed}, at {Time.TotalSeconds:0.000000} s";
 
     public void Dispose()
