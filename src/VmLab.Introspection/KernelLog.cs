@@ -1,6 +1,5 @@
 using System.Collections;
 using System.Text;
-using VmLab.Machines;
 using static System.Buffers.Binary.BinaryPrimitives;
 
 namespace VmLab.Introspection;
