@@ -126,7 +126,10 @@ public sealed class Moment : IDisposable
     {
         bool fits = file.Lab.Machines.Length == fleet.Machines.Length && file.Guests.Length == fleet.Machines.Length;
         for (int i = 0; fits && i < fleet.Machines.Length; i++)
-            fits = file.Lab.Machines[i].Powered.Machine.Memory.Size == GuestMemory.SizeOf(fleet.Machines[i].MemorySize) && file.Lab.Machines[i].PowerOns > 0;
+        {
+            VmMoment machine = file.Lab.Machines[i];
+            fits = machine.PowerOns > 0 && machine.Powered.Machine.Memory.Size == GuestMemory.SizeOf(fleet.Machines[i].MemorySize);
+        }
         if (!fits) throw new LabException("It has other machines than its fleet.");
     }
 
