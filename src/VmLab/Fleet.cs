@@ -75,6 +75,12 @@ public sealed record Fleet
         return With(LinkKind.Wire, name, [one.Name, other.Name], define);
     }
 
+    /// <summary>The same fleet with other guests in its machines.</summary>
+    internal Fleet WithGuests(Func<Guest, Guest> change) => this with
+    {
+        Machines = [.. Machines.Select(machine => machine.Guest is { } guest ? machine.Boot(change(guest)) : machine)],
+    };
+
     public bool Equals(Fleet? other) =>
         other is not null && Name == other.Name && RootSeed == other.RootSeed && Machines.SequenceEqual(other.Machines)
         && Links.SequenceEqual(other.Links);

@@ -41,7 +41,7 @@ public sealed partial class Lab
         foreach (Link link in _links) link.Settle();
     }
 
-    void RestoreLinks(Moment moment)
+    void RestoreLinks(LabMoment moment)
     {
         for (int i = 0; i < _links.Length; i++) _links[i].Restore(moment.Links[i]);
     }

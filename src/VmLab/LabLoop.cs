@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using VmLab.Core;
 using VmLab.Guests;
 using VmLab.Machines;
 using VmLab.Running;
@@ -137,8 +138,9 @@ public sealed partial class Lab
         _options.Observer?.Started(this);
         _guests = root.Guests;
         foreach (MachineSpec spec in Fleet.Machines)
-            _machines.Add(new Vm(this, spec, _machines.Count, _guests[_machines.Count], build, root.Machines[_machines.Count]));
-        RestoreLinks(root);
+            _machines.Add(new Vm(this, spec, _machines.Count, _guests[_machines.Count], build, root.State.Machines[_machines.Count]));
+        RestoreLinks(root.State);
+        if (root.Seed != Seed) Reseed();
         Add(null, $"grown from \"{root.Name}\"");
         StartTrace();
     }
@@ -227,10 +229,15 @@ public sealed partial class Lab
                 + "with `await lab.RunFor(1.Microseconds)`.");
         _sharesPool = true;
         Add(null, $"snapshot \"{name}\"");
-        return new Moment(name, this, Pool, _guests, [.. _machines.Select(machine => machine.Snapshot())])
-        {
-            Links = [.. _links.Select(link => link.Snapshot())],
-        };
+        return new Moment(name, Fleet, Pool, _guests, new LabMoment(
+            Seed, Nanoseconds, [.. _machines.Select(machine => machine.Snapshot())], [.. _links.Select(link => link.Snapshot())]));
+    }
+
+    /// <summary>From a moment of another seed on, what the lab draws for its machines follows from its own.</summary>
+    void Reseed()
+    {
+        foreach (Vm machine in _machines) machine.Faults.Reseed(Rng.FromSeed(Seed).Child("faults").Child(machine.Name));
+        foreach (Link link in _links) link.Reseed();
     }
 
     void Shuffle(List<PoweredMachine> machines)

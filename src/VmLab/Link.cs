@@ -15,8 +15,7 @@ public sealed class Link
     {
         _lab = lab;
         Spec = spec;
-        Rng random = Rng.FromSeed(lab.Seed).Child("links").Child(spec.Name);
-        _segment = new Segment(spec, new NetworkHost(spec, names), random.Child("jitter"), _ => { });
+        _segment = new Segment(spec, new NetworkHost(spec, names), Random.Child("jitter"), _ => { });
         Outboxes = [.. spec.Ports.Select(_ => new List<SentFrame>())];
     }
 
@@ -34,6 +33,8 @@ public sealed class Link
 
     internal IReadOnlyList<PortQueue> Inboxes => _segment.Ports;
 
+    Rng Random => Rng.FromSeed(_lab.Seed).Child("links").Child(Name);
+
     public override string ToString() => $"{Name} ({Spec.Kind})";
 
     /// <summary>Puts on their way, in the order of (time, machine, sequence), the frames that a quantum brought.</summary>
@@ -49,6 +50,9 @@ public sealed class Link
         foreach (var (sent, port) in _sent.OrderBy(entry => (entry.Sent.Time, entry.Port))) _segment.Send(port, sent.Time, sent.Frame);
         _sent.Clear();
     }
+
+    /// <summary>From a moment of another seed on, what is drawn follows from the lab's own.</summary>
+    internal void Reseed() => _segment.Reseed(Random.Child("jitter"));
 
     internal LinkMoment Snapshot() => new(_segment.Save(), _segment.Counters);
 

@@ -1,4 +1,5 @@
 using VmLab.Core;
+using VmLab.Devices.Virtio;
 
 namespace VmLab.Networks;
 
@@ -76,7 +77,12 @@ sealed class PortQueue(int length) : ISnapshot<PortQueue.State>
         _departures.Clear();
         foreach (ulong departure in state.Departures) _departures.Enqueue(departure);
         _frames.Clear();
-        foreach (InFlight flight in state.Frames) Put(flight);
+        foreach (InFlight flight in state.Frames)
+        {
+            if (flight.Frame.Count > VirtioNet.LongestFrame)
+                throw new LabException("A frame under way is longer than any can be: take the moment anew.");
+            Put(flight);
+        }
     }
 
     void Put(InFlight flight)

@@ -58,13 +58,17 @@ sealed class Segment(LinkSpec spec, NetworkHost host, Rng random, Action<Passage
         return answer;
     }
 
+    public void Reseed(Rng random) => _random = random;
+
     public State Save() => new([.. Ports.Select(port => port.Save())], [.. _table.Values], _random, _sequence);
 
     public void Restore(State state)
     {
         for (int i = 0; i < Ports.Count; i++) Ports[i].Restore(state.Ports[i]);
         _table.Clear();
-        foreach (Learned learned in state.Table) _table.Add(learned.Address.Bits, learned);
+        foreach (Learned learned in state.Table)
+            if (learned.Port < 0 || learned.Port >= Ports.Count || !_table.TryAdd(learned.Address.Bits, learned))
+                throw new LabException($"No switch of the network \"{spec.Name}\" has learned what the moment holds: take the moment anew.");
         (_random, _sequence) = (state.Random, state.Sequence);
     }
 

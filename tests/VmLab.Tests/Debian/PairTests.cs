@@ -59,8 +59,13 @@ public sealed class PairTests
         string restored = (await lab[s_alice].Resume(Command)).Output + lab.StateHash();
         await using Lab fork = await Lab.StartAsync(middle, new LabOptions { Threads = 2 });
         string forked = (await fork[s_alice].Resume(Command)).Output + fork.StateHash();
+        string file = Path.Combine(TestContext.CurrentContext.WorkDirectory, "pair.moment");
+        middle.Save(file);
+        using Moment loaded = Moment.Load(file);
+        await using Lab read = await Lab.StartAsync(loaded);
+        string filed = (await read[s_alice].Resume(Command)).Output + read.StateHash();
 
-        Assert.That((restored, forked), Is.EqualTo((expected, expected)));
+        Assert.That((restored, forked, filed), Is.EqualTo((expected, expected, expected)));
     });
 
     [OneTimeTearDown]
