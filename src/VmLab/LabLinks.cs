@@ -14,7 +14,8 @@ public sealed partial class Lab
 
     /// <exception cref="LabException">The lab's fleet has no such network.</exception>
     public Link this[LinkRef link] => _links.FirstOrDefault(other => other.Name == link.Name) ?? throw new LabException(
-        $"Lab \"{Fleet.Name}\" has no network \"{link.Name}\"; it has {string.Join(", ", _links.Select(other => other.Name).DefaultIfEmpty("none"))}.");
+        $"Lab \"{Fleet.Name}\" has no network \"{link.Name}\"; "
+        + $"it has {string.Join(", ", _links.Select(other => other.Name).DefaultIfEmpty("none"))}.");
 
     /// <summary>Where the network cards of a machine lead.</summary>
     internal MachinePorts PortsOf(MachineSpec machine)
