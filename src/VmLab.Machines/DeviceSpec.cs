@@ -1,3 +1,4 @@
+using VmLab.Core;
 using VmLab.Devices.Storage;
 using VmLab.Devices.Virtio;
 
@@ -16,6 +17,9 @@ public sealed record DiskSpec(string Name, ByteSize Size) : DeviceSpec
 
     /// <summary>What the disk holds at power-on, of an earlier one of the same size and image.</summary>
     public DiskMoment? Content { get; init; }
+
+    /// <summary>What is wrong with the disk at power-on.</summary>
+    public Values<DriveFault> Faults { get; init; }
 
     public bool IsReadOnly { get; init; }
 

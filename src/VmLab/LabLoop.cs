@@ -63,6 +63,7 @@ public sealed partial class Lab
         _watchdog?.Begin();
         using (_options.Stop.UnsafeRegister(_ => DropGdb(), null)) _crew.Run(running, target);
         _watchdog?.End();
+        ulong before = Nanoseconds;
         Nanoseconds = target;
         if (IsKilledByGdb) EndWaits(wait => wait.Cancel(new CancellationToken(canceled: true)));
         if (_machines.Exists(machine => machine.IsHeld))
@@ -71,6 +72,7 @@ public sealed partial class Lab
             return;
         }
         Settle();
+        LookForPlaces(before);
         _trace?.Look();
         _options.Observer?.Advanced(this);
     }
@@ -138,6 +140,7 @@ public sealed partial class Lab
         _guests = root.Guests;
         foreach (MachineSpec spec in Fleet.Machines)
             _machines.Add(new Vm(this, spec, _machines.Count, _guests[_machines.Count], build, root.Machines[_machines.Count]));
+        ArmPlaces();
         Add(null, $"grown from \"{root.Name}\"");
         StartTrace();
     }

@@ -58,6 +58,11 @@ public sealed record MachineSpec
     /// <summary>The one way in for every device.</summary>
     public MachineSpec With(DeviceSpec device) => this with { Devices = Devices.Add(device) };
 
+    /// <exception cref="LabException">The machine has no disk of that name.</exception>
+    internal DiskSpec RequireDisk(string name) => Devices.OfType<DiskSpec>().FirstOrDefault(disk => disk.Name == name)
+        ?? throw new LabException($"{Name} has no disk \"{name}\" but "
+            + $"{string.Join(", ", Devices.OfType<DiskSpec>().Select(disk => disk.Name).DefaultIfEmpty("none"))}: give it one by .Disk(...).");
+
     // An array is equal to itself alone.
     public bool Equals(MachineSpec? other) =>
         other is not null && Name == other.Name && Guest == other.Guest && MemorySize == other.MemorySize

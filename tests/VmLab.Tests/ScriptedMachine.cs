@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Text;
 using VmLab.Core;
+using VmLab.Devices.Storage;
 using VmLab.Guests;
 using VmLab.Introspection;
 using VmLab.Machines;
@@ -75,6 +76,8 @@ sealed class ScriptedMachine : IMachine
     public void Stops(MachineStatus status) => Status = status;
 
     public void Connect(Action<byte> console, Action<byte> channel) => (_console, _channel) = (console, channel);
+
+    public void ObserveDisks(Action<string, DiskRequest> requested, Action<string, string> affected) { }
 
     public void SendToConsole(ReadOnlySpan<byte> bytes)
     {

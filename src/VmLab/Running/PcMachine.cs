@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using VmLab.Core;
+using VmLab.Devices.Storage;
 using VmLab.Introspection;
 using VmLab.Machines;
 using VmLab.Machines.Gdb;
@@ -30,6 +31,9 @@ sealed class PcMachine(Machine machine) : IMachine
         machine.Console.Received = console;
         machine.Channel.Received = channel;
     }
+
+    public void ObserveDisks(Action<string, DiskRequest> requested, Action<string, string> affected) =>
+        machine.ObserveDisks(requested, affected);
 
     public void SendToConsole(ReadOnlySpan<byte> bytes) => machine.Console.Send(bytes);
 
