@@ -9,7 +9,7 @@ namespace VmLab.Machines;
 sealed class PcDevices : IDisposable
 {
     readonly List<(DiskSpec Spec, FaultyDrive Drive)> _disks = [];
-    readonly List<RawFile> _files = [];
+    readonly List<ImageFile> _files = [];
 
     /// <summary>Is told of each request to a disk, by the disk's name, before it is done.</summary>
     public Action<string, DiskRequest>? Requested { get; set; }
@@ -27,7 +27,7 @@ sealed class PcDevices : IDisposable
     {
         if (_disks.Any(disk => disk.Spec.Name == spec.Name))
             throw new LabException($"There are two disks named \"{spec.Name}\": give each its own name.");
-        RawFile? file = spec.Image is null ? null : new RawFile(spec.Image);
+        ImageFile? file = spec.Image is null ? null : ImageFile.Open(spec.Image);
         if (file is not null) _files.Add(file);
         var drive = new DiskDrive(spec.Size, file, spec.IsReadOnly);
         if (spec.Content is { } content) drive.Restore(content);

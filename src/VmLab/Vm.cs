@@ -166,6 +166,15 @@ public sealed class Vm
         return _gdb;
     }
 
+    /// <summary>What a disk of the machine holds at this instant, looked at from outside.</summary>
+    /// <exception cref="LabException">The machine has no disk of that name.</exception>
+    public VmDisk Disk(string name)
+    {
+        Lab.RequireOpen();
+        Spec.RequireDisk(name);
+        return new VmDisk(this, name);
+    }
+
     /// <summary>Stops the machine at once, as if its plug were pulled.</summary>
     public void PowerOff()
     {

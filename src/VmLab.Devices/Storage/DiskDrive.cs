@@ -27,6 +27,7 @@ public sealed class DiskDrive : IBlockBackend
         if (size.Bytes == 0 || size.Bytes % SectorSize != 0)
             throw new LabException($"A disk of {size.Bytes} bytes is no whole number of {SectorSize}-byte sectors.");
         IsReadOnly = isReadOnly;
+        BaseSize = below?.Size ?? default;
         _current = new SparseImage(size, below);
         _durable = new SparseImage(size, below);
     }
@@ -37,13 +38,23 @@ public sealed class DiskDrive : IBlockBackend
 
     public bool IsReadOnly { get; }
 
+    /// <summary>Of the image below.</summary>
+    public ByteSize BaseSize { get; }
+
     /// <summary>Writes that a loss of power may undo.</summary>
     public int UnflushedWrites => _unflushed.Count;
 
     public bool Read(ulong sector, Span<byte> bytes)
     {
-        _current.Read(sector * SectorSize, bytes);
-        return true;
+        try
+        {
+            _current.Read(sector * SectorSize, bytes);
+            return true;
+        }
+        catch (DamagedImageException)
+        {
+            return false;   // as a medium that cannot be read: the guest is told
+        }
     }
 
     public bool Write(ulong sector, ReadOnlySpan<byte> bytes) =>
@@ -127,6 +138,9 @@ public sealed class DiskDrive : IBlockBackend
         _powerLoss = random;
     }
 
+    /// <summary>The 4 KiB chunks that were written over the image below, by number, in their order.</summary>
+    public IEnumerable<ulong> Written => _current.Written;
+
     /// <summary>Takes a moment: costs a step for each 4 MiB of the disk and each write that was not flushed.</summary>
     public DiskMoment Snapshot() => new(_current.Snapshot(), _durable.Snapshot(), [.. _unflushed]);
 
@@ -159,7 +173,14 @@ public sealed class DiskDrive : IBlockBackend
             _powerLoss = random;
             return false;
         }
-        write.ApplyTo(_current, 0, write.Count);
+        try
+        {
+            write.ApplyTo(_current, 0, write.Count);
+        }
+        catch (DamagedImageException)
+        {
+            return false;   // the rest of a chunk could not be read
+        }
         Enqueue(write);
         while (_unflushedBytes > MostUnflushedBytes || _unflushed.Count > MostUnflushed)
         {
