@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using VmLab.Core;
 using VmLab.Devices.Storage;
+using VmLab.Devices.Virtio;
 using VmLab.Introspection;
 using VmLab.Machines;
 using VmLab.Machines.Gdb;
@@ -34,6 +35,12 @@ sealed class PcMachine(Machine machine) : IMachine
 
     public void ObserveDisks(Action<string, DiskRequest> requested, Action<string, string> affected) =>
         machine.ObserveDisks(requested, affected);
+
+    public void Plug(MacAddress card, Action<ReadOnlyMemory<byte>>? sent) => Card(card).Sent = sent;
+
+    public void SetLink(MacAddress card, bool isUp) => Card(card).IsLinkUp = isUp;
+
+    public void Receive(MacAddress card, ReadOnlySpan<byte> frame) => Card(card).Receive(frame);
 
     public void SendToConsole(ReadOnlySpan<byte> bytes) => machine.Console.Send(bytes);
 
@@ -74,4 +81,6 @@ sealed class PcMachine(Machine machine) : IMachine
     }
 
     public void Dispose() => machine.Dispose();
+
+    VirtioNet Card(MacAddress address) => machine.Virtio.OfType<VirtioNet>().First(card => card.Address == address);
 }
