@@ -8,7 +8,8 @@ sealed unsafe partial class Translator
     const RflagsBits AllFlags = RflagsBits.OF | RflagsBits.SF | RflagsBits.ZF | RflagsBits.AF | RflagsBits.CF | RflagsBits.PF;
 
     /// <summary>Whether an instruction has a translation.</summary>
-    bool CanEmit(in Instruction i, int index) => IsSpecial(i) || CanReencode(i, _deadFlags[index], out _) || CanCopy(i, _deadFlags[index]) || CanEmitVector(i, out _);
+    bool CanEmit(in Instruction i, int index) =>
+        IsSpecial(i) || CanReencode(i, _deadFlags[index], out _) || CanCopy(i, _deadFlags[index]) || CanEmitVector(i, out _);
 
     bool TryEmit(in Instruction i, int index)
     {

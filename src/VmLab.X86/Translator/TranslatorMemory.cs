@@ -12,7 +12,8 @@ sealed unsafe partial class Translator
     {
         if (i.IsIPRelativeMemoryOperand) return i.MemoryBase == Iced.Intel.Register.RIP;
         bool isShort = (long)i.MemoryDisplacement64 is >= int.MinValue and <= int.MaxValue;
-        return isShort && !i.IsVsib && (i.MemoryBase != Iced.Intel.Register.None || i.MemoryIndex != Iced.Intel.Register.None || i.MemoryDisplSize != 4);
+        bool isAbsolute = i.MemoryBase == Iced.Intel.Register.None && i.MemoryIndex == Iced.Intel.Register.None;
+        return isShort && !i.IsVsib && !(isAbsolute && i.MemoryDisplSize == 4);
     }
 
     /// <summary>Computes an effective address, without the segment's base; the flags stay.</summary>
