@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using VmLab.Core;
 using VmLab.Faults;
 using VmLab.Guests;
+using VmLab.Reporting;
 using VmLab.Running;
 using VmLab.Tracing;
 
@@ -48,6 +49,7 @@ public sealed partial class Lab : IAsyncDisposable
         Fleet = fleet;
         Seed = options.Seed ?? root?.Seed ?? fleet.RootSeed;
         Nanoseconds = root?.Nanoseconds ?? 0;
+        Record = new LabRecord(this);
         Pool = root?.Pool ?? new FramePool(HostMemory.Free());
         _sharesPool = root is not null;
         _options = options;
@@ -211,7 +213,8 @@ public sealed partial class Lab : IAsyncDisposable
         Nanoseconds = moment.Nanoseconds;
         _agenda.Rewind(Nanoseconds);
         for (int i = 0; i < _machines.Count; i++) _machines[i].Restore(moment.Machines[i]);
-        Add(null, $"restored \"{moment.Name}\"");
+        Record.Begin(moment);
+        Add(null, $"restored \"{moment.Name}\"", EventKind.Restored);
         return Task.CompletedTask;
     }
 

@@ -104,7 +104,7 @@ public sealed class Vm
     {
         Lab.RequireOpen();
         ChannelTask task = Channel.Run(command);
-        Lab.Add(this, $"runs `{Brief(command)}`");
+        Lab.Add(this, $"runs `{Brief(command)}`", EventKind.CommandBegun, task.Id);
         return End(task, command, within, cancellation);
     }
 
@@ -186,7 +186,7 @@ public sealed class Vm
     public void Reset()
     {
         Lab.RequireOpen();
-        Lab.Add(this, "reset");
+        Lab.Add(this, "reset", EventKind.Stopped);
         PowerOn();
     }
 
@@ -196,7 +196,7 @@ public sealed class Vm
         Lab.RequireOpen();
         if (IsPaused || Status != MachineStatus.Running) return;
         _pausedAt = Lab.Nanoseconds;
-        Lab.Add(this, "paused");
+        Lab.Add(this, "paused", EventKind.Paused);
     }
 
     /// <summary>Goes on where <see cref="Pause"/> stopped: for the guest, no time has passed.</summary>
@@ -206,7 +206,7 @@ public sealed class Vm
         if (_pausedAt is not { } pausedAt) return;
         Powered.Delay(Lab.Nanoseconds - pausedAt);
         _pausedAt = null;
-        Lab.Add(this, "continued");
+        Lab.Add(this, "continued", EventKind.Continued);
     }
 
     public override string ToString() => $"{Name} ({(IsPaused ? "paused" : Status)})";
@@ -228,7 +228,7 @@ public sealed class Vm
         foreach (IHook hook in _hooks) hook.Arm(_powered.Machine.Pc);
         _powerOns++;
         _lastStatus = MachineStatus.Running;
-        Lab.Add(this, "powered on");
+        Lab.Add(this, "powered on", EventKind.PoweredOn);
     }
 
     /// <summary>A hook stopped the machine in the quantum, short of its end.</summary>
@@ -279,7 +279,7 @@ public sealed class Vm
         Powered.Arrivals.Clear();
         foreach (var (time, what) in _debugged) Lab.Add(this, time, what);
         _debugged.Clear();
-        foreach (var (time, what) in Faults.Done) Lab.Add(this, time, $"fault: {what}");
+        foreach (var (time, what) in Faults.Done) Lab.Add(this, time, $"fault: {what}", EventKind.Fault);
         Faults.Done.Clear();
     }
 
@@ -341,6 +341,7 @@ public sealed class Vm
     {
         foreach (Vm other in Lab.Machines)
             if (other != this) other.Faults.Look(Name, arrival.Value, Lab.Nanoseconds);
+        Lab.Record.Now[Index].Console.Add(arrival.Time, arrival.Value);
         if (Console.Receive(arrival.Value)) NotePanic(arrival.Time);
     }
 
@@ -349,8 +350,9 @@ public sealed class Vm
         if (_channel is null) return;   // the guest's own use of its second serial port
         bool wasReady = _channel.IsReady;
         ChannelTask? done = _channel.Receive(arrival.Value);
-        if (!wasReady && _channel.IsReady) Lab.Add(this, arrival.Time, "is up");
-        if (done is { Command: { } command }) Lab.Add(this, arrival.Time, $"`{Brief(command)}` ended: exit code {done.ExitCode}");
+        if (!wasReady && _channel.IsReady) Lab.Add(this, arrival.Time, "is up", EventKind.Up);
+        if (done is { Command: { } command })
+            Lab.Add(this, arrival.Time, $"`{Brief(command)}` ended: exit code {done.ExitCode}", EventKind.CommandEnded, done.Id);
     }
 
     // A line of the timeline is one line.
@@ -363,14 +365,14 @@ public sealed class Vm
 
     void NotePanic(ulong time)
     {
-        if (!HasPanicked) Lab.Add(this, time, "kernel panic");
+        if (!HasPanicked) Lab.Add(this, time, "kernel panic", EventKind.Failure);
         HasPanicked = true;
     }
 
     ShellResult Abandoned(string command, ChannelTask task, ShellOutcome outcome)
     {
         Channel.Abandon(task);
-        Lab.Add(this, $"`{Brief(command)}` was given up: {outcome}");
+        Lab.Add(this, $"`{Brief(command)}` was given up: {outcome}", EventKind.CommandEnded, task.Id);
         return Result(command, task, outcome);
     }
 
@@ -391,6 +393,6 @@ public sealed class Vm
             MachineStatus.Reset => "reset by the guest",
             MachineStatus.Stuck => "stuck: halted with interrupts off",
             var other => other.ToString(),
-        });
+        }, EventKind.Stopped);
     }
 }
