@@ -1,5 +1,4 @@
 using System.Collections.Immutable;
-using VmLab.Core;
 using VmLab.Machines;
 using VmLab.Running;
 
