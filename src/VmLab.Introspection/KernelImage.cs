@@ -10,6 +10,8 @@ sealed class KernelImage
 
     readonly ulong _tokensAt, _baseAt;
     readonly byte[] _tokens;
+    Btf? _types;
+    ulong? _tables;
 
     KernelImage(Kallsyms kallsyms, ulong tokensAt, byte[] tokens, ulong baseAt)
     {
@@ -48,14 +50,35 @@ sealed class KernelImage
         return first;
     }
 
-    /// <summary>The list of modules, by the kernel's type information; <see langword="null"/> where there is none.</summary>
-    public KernelModules? Modules(LinearMemory linear)
+    /// <summary>The kernel's type information; <see langword="null"/> where there is none.</summary>
+    public Btf? Types(LinearMemory linear)
     {
-        bool isThere = ByName.TryGetValue("modules", out ulong head) & ByName.TryGetValue("__start_BTF", out ulong start)
-            & ByName.TryGetValue("__stop_BTF", out ulong stop);
+        if (_types is not null) return _types;
+        bool isThere = ByName.TryGetValue("__start_BTF", out ulong start) & ByName.TryGetValue("__stop_BTF", out ulong stop);
         if (!isThere || stop - start > MostTypes) return null;
         byte[] bytes = new byte[stop - start];
-        return linear.TryRead(start, bytes) && Btf.TryParse(bytes) is { } types ? KernelModules.TryCreate(types, head) : null;
+        return _types = linear.TryRead(start, bytes) ? Btf.TryParse(bytes) : null;
+    }
+
+    /// <summary>The list of modules, by the kernel's type information; <see langword="null"/> where there is none.</summary>
+    public KernelModules? Modules(LinearMemory linear) =>
+        ByName.TryGetValue("modules", out ulong head) && Types(linear) is { } types ? KernelModules.TryCreate(types, head) : null;
+
+    /// <summary>
+    /// The kernel's own address space, from which those of processes copy: whole, whatever the processor is at. Where the kernel
+    /// has not set it up yet, it is the processor's.
+    /// </summary>
+    public LinearMemory Space(LinearMemory linear)
+    {
+        // With page-table isolation, a processor in user mode has the kernel's half in the page before its own.
+        const ulong UserTables = 1UL << GuestMemory.PageShift;
+        if (_tables is null && ByName.TryGetValue("init_top_pgt", out ulong top))
+        {
+            bool isFound = linear.TryTranslate(top, out ulong physical)
+                || linear.WithTables(linear.Tables & ~UserTables).TryTranslate(top, out physical);
+            if (isFound && IsMapped(linear.WithTables(physical))) _tables = physical;
+        }
+        return _tables is { } tables ? linear.WithTables(tables) : linear;
     }
 
     static IEnumerable<KernelImage> Search(GuestMemory ram)

@@ -4,22 +4,6 @@ using static System.Buffers.Binary.BinaryPrimitives;
 
 namespace VmLab.Introspection;
 
-/// <summary>A loaded module: its name, where it lies, and its symbols.</summary>
-/// <param name="parts">Where its code and data lie: first byte and length.</param>
-sealed class KernelModule(string name, IReadOnlyList<(ulong Start, ulong Length)> parts, IReadOnlyList<KernelSymbol> symbols)
-{
-    readonly Lazy<KernelSymbol[]> _sorted = new(() => [.. symbols.OrderBy(symbol => symbol.Address)]);
-
-    public string Name => name;
-    public IReadOnlyList<(ulong Start, ulong Length)> Parts => parts;
-
-    /// <summary>In the order of the module's own table.</summary>
-    public IReadOnlyList<KernelSymbol> Symbols => symbols;
-
-    /// <summary>In the order of addresses.</summary>
-    public KernelSymbol[] Sorted => _sorted.Value;
-}
-
 /// <summary>Reads the kernel's list of loaded modules, by the places that its own type information gives.</summary>
 /// <remarks>
 /// Source: Linux 6.1, include/linux/module.h, "struct module", "struct mod_kallsyms"; kernel/module/kallsyms.c,
@@ -81,6 +65,7 @@ sealed class KernelModules
         byte[] bytes = new byte[LongestModuleName];
         memory.Read(module + (ulong)_name, bytes);
         string name = Text(bytes);
+        memory.TryRead32(module + (ulong)_state, out uint state);
         var parts = new List<(ulong, ulong)>();
         foreach (var (start, size) in _parts)
         {
@@ -88,7 +73,7 @@ sealed class KernelModules
                 & memory.TryRead32(module + (ulong)size, out uint length);
             if (isRead && length > 0) parts.Add((first, length));
         }
-        return new KernelModule(name, parts, ReadSymbols(memory, module, name));
+        return new KernelModule(name, (KernelModuleState)state, parts, ReadSymbols(memory, module, name));
     }
 
     List<KernelSymbol> ReadSymbols(LinearMemory memory, ulong module, string name)
@@ -129,9 +114,10 @@ sealed class KernelModules
         const int MostParts = 64;
         int start = Place(types, "module_layout", "base"), size = Place(types, "module_layout", "size");
         foreach (string layout in new[] { "core_layout", "init_layout" })
-            if (types.Find("module", layout) is { } part) yield return (part.Offset + start, part.Offset + size);
+            if (types.Find("module", layout) is { } whole) yield return (whole.Offset + start, whole.Offset + size);
 
-        if (types.Find("module", "mem") is not { } parts || types.SizeOf("module_memory") is not { } step) yield break;
+        if (types.Find("module", "mem") is not { } parts || types.Find(BtfKind.Structure, "module_memory") is not { } part) yield break;
+        int step = types.SizeOf(part);
         (start, size) = (Place(types, "module_memory", "base"), Place(types, "module_memory", "size"));
         for (int i = 0; i < Math.Min(types.LengthOf(parts.Type) ?? 0, MostParts); i++)
             yield return (parts.Offset + i * step + start, parts.Offset + i * step + size);

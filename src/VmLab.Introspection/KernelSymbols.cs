@@ -40,6 +40,9 @@ public sealed class KernelSymbols : ISymbols
     /// <summary>The highest address of the kernel's image that has a name.</summary>
     public ulong End => _image.Kallsyms.Symbols[^1].Address;
 
+    /// <summary>The loaded modules, the youngest first; none of a kernel without type information.</summary>
+    public IReadOnlyList<KernelModule> Modules => _modules;
+
     /// <summary>Where the code and data of modules lie: name, first byte, length.</summary>
     internal IEnumerable<(string Module, ulong Start, ulong Length)> ModuleParts =>
         _modules.SelectMany(module => module.Parts.Select(part => (module.Name, part.Start, part.Length)));
@@ -48,7 +51,7 @@ public sealed class KernelSymbols : ISymbols
     public ulong Slide => Base - LinkedBase;
 
     /// <summary>Reads the symbols of the kernel that runs, reusing what is still true of an earlier reading.</summary>
-    /// <param name="linear">The address space of the processor, at any instant: user programs' have the kernel in them.</param>
+    /// <param name="linear">The address space of the processor, at any instant.</param>
     /// <param name="before">An earlier reading of this machine, or <see langword="null"/>.</param>
     /// <returns><see langword="null"/>: RAM holds no kernel with symbol tables.</returns>
     /// <remarks>Cost: about 100 ms for 128 MiB of RAM at first, microseconds when nothing has changed.</remarks>
@@ -56,11 +59,14 @@ public sealed class KernelSymbols : ISymbols
     {
         if (before is not null && before._image.IsStillIn(ram))
         {
+            linear = before._image.Space(linear);
             KernelModules? list = before._list ?? before._image.Modules(linear);
             bool isSame = list == before._list && (list is null || list.List(linear).SequenceEqual(before._listed));
             return isSame ? before : new KernelSymbols(before._image, list, linear);
         }
-        return KernelImage.Find(ram, linear) is { } image ? new KernelSymbols(image, image.Modules(linear), linear) : null;
+        if (KernelImage.Find(ram, linear) is not { } image) return null;
+        linear = image.Space(linear);
+        return new KernelSymbols(image, image.Modules(linear), linear);
     }
 
     /// <summary>Of several symbols of a name, the kernel's own comes first, and the lowest of them.</summary>
@@ -77,6 +83,12 @@ public sealed class KernelSymbols : ISymbols
         KernelModule? module = Array.Find(_modules, module => module.Parts.Any(part => address - part.Start < part.Length));
         return module is null ? null : Nearest(module.Sorted, address);
     }
+
+    /// <inheritdoc cref="KernelImage.Types"/>
+    internal Btf? Types(LinearMemory linear) => _image.Types(linear);
+
+    /// <inheritdoc cref="KernelImage.Space"/>
+    public LinearMemory Space(LinearMemory linear) => _image.Space(linear);
 
     static (string Name, ulong Offset)? Nearest(KernelSymbol[] sorted, ulong address)
     {

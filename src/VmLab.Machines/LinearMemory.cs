@@ -15,6 +15,13 @@ public sealed class LinearMemory(GuestMemory ram, ulong cr0, ulong cr3, ulong cr
 {
     const ulong Present = 1, LargePage = 0x80, AddressBits = 0x000F_FFFF_FFFF_F000;
 
+    /// <summary>Physical address of the top table, as CR3 has it.</summary>
+    public ulong Tables => cr3;
+
+    /// <summary>Another address space of the same processor.</summary>
+    /// <param name="tables">Physical address of its top table.</param>
+    public LinearMemory WithTables(ulong tables) => new(ram, cr0, tables, cr4, efer);
+
     /// <param name="physical">Physical address, in bytes; it need not be RAM.</param>
     /// <returns><see langword="false"/>: the address is not mapped, or not canonical.</returns>
     public bool TryTranslate(ulong linear, out ulong physical)

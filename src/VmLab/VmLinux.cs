@@ -3,6 +3,10 @@ using VmLab.Introspection;
 namespace VmLab;
 
 /// <summary>A guest's Linux kernel, looked into from outside: the guest cannot tell.</summary>
+/// <remarks>
+/// Each property is read anew, at this instant, by the kernel's own symbols and BTF type information in the machine's memory,
+/// wherever KASLR has put them; what it returns is a value, which later changes of the guest leave as it is.
+/// </remarks>
 public sealed class VmLinux
 {
     readonly Vm _vm;
@@ -10,21 +14,45 @@ public sealed class VmLinux
 
     internal VmLinux(Vm vm) => _vm = vm;
 
-    /// <summary>
-    /// The names of the kernel and of its modules at this instant: a value, which later loads of modules do not change.
-    /// </summary>
+    /// <summary>The names of the kernel and of its modules.</summary>
     /// <exception cref="LabException">The machine's memory holds no Linux kernel with symbol tables.</exception>
     public KernelSymbols Symbols => FindSymbols() ?? throw new LabException(
         $"{_vm.Name} has no symbols at {_vm.Now.TotalSeconds:0.000000} s: no kallsyms tables of a Linux kernel are in its memory. "
         + "Its guest is no Linux, or is not unpacked yet, or was built without CONFIG_KALLSYMS.");
 
-    internal KernelSymbols? FindSymbols() => _symbols = _vm.Powered.Machine.ReadSymbols(_symbols);
+    /// <summary>The kernel's structures, for readers of your own.</summary>
+    /// <exception cref="LabException">There are no symbols, or the kernel was built without type information.</exception>
+    public LinuxKernel Kernel => new(Symbols, _vm.Powered.Machine.Pc.LinearMemory);
 
-    /// <summary>The linear address of a symbol of the kernel or of a loaded module.</summary>
+    /// <summary>What the kernel logged, to the last record that its buffer holds: after a panic, too, and without a console.</summary>
+    /// <inheritdoc cref="Kernel"/>
+    public KernelLog KernelLog => Kernel.Log;
+
+    /// <summary>The threads of all processes, and the kernel's own.</summary>
+    /// <inheritdoc cref="Kernel"/>
+    public GuestTasks Tasks => new(_vm, Kernel.Tasks);
+
+    /// <summary>The loaded modules, the youngest first, as /proc/modules lists them.</summary>
+    /// <inheritdoc cref="Kernel"/>
+    public IReadOnlyList<KernelModule> Modules => Kernel.Symbols.Modules;
+
+    /// <summary>The kernel has begun to panic since it was booted.</summary>
+    /// <inheritdoc cref="Kernel"/>
+    public bool Panicked => Kernel.HasPanicked;
+
+    /// <summary>The kernel has oopsed since it was booted: an exception in its own code, or a BUG.</summary>
+    /// <inheritdoc cref="Kernel"/>
+    public bool Oopsed => Kernel.HasOopsed;
+
+    /// <summary>A symbol of the kernel or of a loaded module: its address, and what lies there.</summary>
     /// <exception cref="LabException">There is no such symbol, or there are no symbols.</exception>
-    public ulong Symbol(string name) => Symbols.TryFind(name, out ulong address)
-        ? address
+    public GuestSymbol Symbol(string name) => Symbols.TryFind(name, out ulong address)
+        ? new GuestSymbol(name, address, new VmMemory(_vm, Space, "the kernel's address space"))
         : throw new LabException(
             $"{_vm.Name}'s kernel has no symbol \"{name}\", nor has a module that is loaded at {_vm.Now.TotalSeconds:0.000000} s; "
             + "`cat /proc/kallsyms` in the guest lists what there is.");
+
+    internal KernelSymbols? FindSymbols() => _symbols = _vm.Powered.Machine.ReadSymbols(_symbols);
+
+    Machines.LinearMemory Space() => Symbols.Space(_vm.Powered.Machine.Pc.LinearMemory);
 }

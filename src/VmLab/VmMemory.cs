@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Globalization;
 using System.Text;
 using VmLab.Core;
+using VmLab.Machines;
 using VmLab.X86;
 
 namespace VmLab;
@@ -14,13 +15,22 @@ namespace VmLab;
 public sealed class VmMemory
 {
     readonly Vm _vm;
-    readonly bool _isLinear;
+    readonly Func<LinearMemory>? _space;
+    readonly string _spaceName;
 
-    internal VmMemory(Vm vm, bool isLinear = false)
+    internal VmMemory(Vm vm)
     {
         _vm = vm;
-        _isLinear = isLinear;
-        Linear = isLinear ? this : new VmMemory(vm, isLinear: true);
+        _spaceName = "";
+        Linear = new VmMemory(vm, () => vm.Powered.Machine.Pc.LinearMemory, "its present address space");
+    }
+
+    /// <param name="space">What linear addresses lead to, at the instant of an access.</param>
+    /// <param name="spaceName">For messages.</param>
+    internal VmMemory(Vm vm, Func<LinearMemory> space, string spaceName)
+    {
+        (_vm, _space, _spaceName) = (vm, space, spaceName);
+        Linear = this;
     }
 
     /// <summary>The same RAM by linear addresses, such as the kernel's.</summary>
@@ -29,10 +39,10 @@ public sealed class VmMemory
     /// <param name="address">In bytes.</param>
     public void Read(ulong address, Span<byte> bytes)
     {
-        if (!_isLinear) _vm.Powered.Machine.ReadMemory(address, bytes);
-        else if (_vm.Powered.Machine.Pc.LinearMemory.Read(address, bytes) is var read && read < bytes.Length)
+        if (_space is null) _vm.Powered.Machine.ReadMemory(address, bytes);
+        else if (_space().Read(address, bytes) is var read && read < bytes.Length)
             throw new LabException(string.Create(CultureInfo.InvariantCulture,
-                $"{_vm.Name} has no RAM at the linear address 0x{address + (ulong)read:x}: in its present address space that is not mapped."));
+                $"{_vm.Name} has no RAM at the linear address 0x{address + (ulong)read:x}: in {_spaceName} that is not mapped."));
     }
 
     /// <inheritdoc cref="Read"/>
@@ -71,7 +81,7 @@ public sealed class VmMemory
         ulong address, ulong length = 1, MemoryAccess access = MemoryAccess.Write, Action<MemoryHit>? met = null)
     {
         Require.InRange(length, 1UL, ulong.MaxValue);
-        var watch = new Watch(address, length, access, IsPhysical: !_isLinear);
+        var watch = new Watch(address, length, access, IsPhysical: _space is null);
         return new Hook<MemoryHit>(
             _vm, string.Create(CultureInfo.InvariantCulture, $"{_vm.Name} did not touch 0x{address:x}"), met,
             (machine, meet) => machine.Hooks.Watch(

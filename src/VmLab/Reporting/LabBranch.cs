@@ -35,7 +35,7 @@ sealed class LabBranch
         new(0, 0, [.. Enumerable.Range(0, machines).Select(_ => new MachineTrack(MachinePhase.Off, new(default), new(0)))]);
 
     public static LabBranch From(Moment moment, int? parent, int number) => new(
-        number, moment.Nanoseconds, [.. moment.Machines.Select(machine => Track(machine, moment.Nanoseconds))])
+        number, moment.State.Nanoseconds, [.. moment.State.Machines.Select(machine => Track(machine, moment.State.Nanoseconds))])
     {
         Moment = moment.Name,
         Parent = parent,
