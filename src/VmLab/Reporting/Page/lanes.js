@@ -250,7 +250,7 @@ class Lanes {
 
   #drawLabEvents(context, events, top, bottom) {
     const size = 11;
-    let labelled = -Infinity;
+    let labelled = -Infinity, lined = -Infinity;
     const drawn = new Map();
     for (let i = firstFrom(events, this.timeAt(-200)); i < events.length; i++) {
       const { kind, time, text } = events[i];
@@ -260,9 +260,12 @@ class Lanes {
       drawn.set(kind, x);
       const paint = this.paint[families[kind.family].color];
       context.fillStyle = paint;
-      context.globalAlpha = .6;
-      context.fillRect(Math.round(x), top + bandHeight, 1, bottom - top - bandHeight);
-      context.globalAlpha = 1;
+      if (x - lined > 5) {
+        context.globalAlpha = .6;
+        context.fillRect(Math.round(x), top + bandHeight, 1, bottom - top - bandHeight);
+        context.globalAlpha = 1;
+        lined = x;
+      }
       drawMark(context, kind.shape, x, top + bandHeight / 2 - 1, size, paint);
       if (x + 9 > labelled && this.#roomAfter(events, i) > 46) {
         const label = text.length > 40 ? `${text.slice(0, 39)}…` : text;
