@@ -42,12 +42,12 @@ public sealed class PipelineTests
     [Test]
     public void A_timeout_strikes_at_its_guest_time() => Run(s_idle, async lab =>
     {
-        ResiliencePipeline pipeline = lab.Pipeline().AddTimeout(3456.Microseconds).Build();
+        ResiliencePipeline pipeline = lab.Pipeline().AddTimeout(34567.Microseconds).Build();
 
         await Assert.ThatAsync(() => pipeline.ExecuteAsync(async stop => await lab.RunFor(1.Seconds, stop)).AsTask(),
             Throws.TypeOf<TimeoutRejectedException>());
 
-        Assert.That(lab.Now, Is.EqualTo(3456.Microseconds));
+        Assert.That(lab.Now, Is.EqualTo(34567.Microseconds));
     });
 
     [Test]
@@ -93,7 +93,7 @@ public sealed class PipelineTests
         int thread = Environment.CurrentManagedThreadId;
         List<int> threads = [];
         ResiliencePipeline pipeline = lab.Pipeline()
-            .Retry(retry => (retry.MaxRetryAttempts, retry.Delay) = (4, 1.Milliseconds)).AddTimeout(2.Milliseconds).Build();
+            .Retry(retry => (retry.MaxRetryAttempts, retry.Delay) = (4, 1.Milliseconds)).AddTimeout(12.Milliseconds).Build();
 
         await Assert.ThatAsync(() => pipeline.ExecuteAsync(async stop =>
         {
