@@ -25,6 +25,7 @@ static class ReportData
             if (lab.ReplayCommand is { } replay) json.WriteString("replay", replay);
             WriteOutcome(json, outcome);
             WriteMachines(json, lab.Record.Machines);
+            WriteNetworks(json, lab.Links);
             WriteBranches(json, lab.Record.Branches);
             WriteEvents(json, lab);
             WriteUnfinished(json, lab);
@@ -61,6 +62,22 @@ static class ReportData
                 json.WriteEndArray();
             }
             json.WriteEndArray();
+            json.WriteEndObject();
+        }
+        json.WriteEndArray();
+    }
+
+    static void WriteNetworks(Utf8JsonWriter json, IReadOnlyList<Link> links)
+    {
+        json.WriteStartArray("networks");
+        foreach (Link link in links)
+        {
+            json.WriteStartObject();
+            json.WriteString("name", link.Name);
+            json.WriteNumber("frames", link.Counters.Frames);
+            json.WriteNumber("bytes", link.Counters.Bytes);
+            json.WriteNumber("dropped", link.Counters.Dropped);
+            json.WriteNumber("lost", link.Counters.Lost);
             json.WriteEndObject();
         }
         json.WriteEndArray();

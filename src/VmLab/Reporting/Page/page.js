@@ -98,15 +98,26 @@ function drawLegend() {
 
 function fillTotals() {
   const reasons = [...new Set(record.machines.flatMap(machine => machine.exits.map(([reason]) => reason)))];
-  const head = document.createElement("tr");
-  head.append(...["machine", "memory", "status", "instructions", ...reasons].map(name => element("th", name)));
-  document.querySelector("#totals thead").append(head);
-  for (const machine of record.machines) {
-    const row = document.createElement("tr"), exits = new Map(machine.exits);
-    row.append(...[machine.name, machine.memory, machine.status, machine.retired.toLocaleString("en"),
-      ...reasons.map(reason => (exits.get(reason) ?? 0).toLocaleString("en"))].map(value => element("td", value)));
-    document.querySelector("#totals tbody").append(row);
-  }
+  fillTable("machines", ["machine", "memory", "status", "instructions", ...reasons], record.machines.map(machine => {
+    const exits = new Map(machine.exits);
+    return [machine.name, machine.memory, machine.status, machine.retired, ...reasons.map(reason => exits.get(reason) ?? 0)];
+  }));
+  find("networks").hidden = record.networks.length === 0;
+  fillTable("networks", ["network", "frames", "bytes", "dropped", "lost"],
+    record.networks.map(network => [network.name, network.frames, network.bytes, network.dropped, network.lost]));
+}
+
+function fillTable(id, names, rows) {
+  const cells = (tag, values) => {
+    const row = document.createElement("tr");
+    row.append(...values.map(value => Object.assign(
+      element(tag, typeof value === "number" ? value.toLocaleString("en") : value), { className: typeof value })));
+    return row;
+  };
+  const head = document.createElement("thead"), body = document.createElement("tbody");
+  head.append(cells("th", names));
+  body.append(...rows.map(row => cells("td", row)));
+  find(id).append(head, body);
 }
 
 function showTip(event) {
