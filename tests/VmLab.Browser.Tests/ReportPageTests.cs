@@ -51,7 +51,7 @@ public sealed class ReportPageTests
     [Test]
     public async Task Its_head_tells_fleet_seed_and_outcome()
     {
-        Assert.That(await _page.Locator("h1").InnerTextAsync(), Is.EqualTo("pair failed"));
+        Assert.That(await _page.Locator("h1").TextContentAsync(), Is.EqualTo("pair failed"));
         Assert.That(await _page.Locator("#facts").InnerTextAsync(), Does.Match(@"seed\s+7\s+guest time\s+0\.009000 s"));
         Assert.That(await _page.Locator("#failure").InnerTextAsync(), Is.EqualTo("it went wrong"));
     }
