@@ -15,9 +15,10 @@ public sealed partial class Lab
     /// <c>lab.Pipeline().Retry(retry => retry.Delay = 1.Seconds).AddTimeout(30.Seconds).Build()</c>.
     /// </summary>
     /// <remarks>
-    /// Use <see cref="Resilience.Retry(ResiliencePipelineBuilder, Action{RetryStrategyOptions})"/> in place of Polly's AddRetry, which
-    /// draws jitter from the host. Delays are whole milliseconds, as .NET has them; what is over is cut off. A circuit breaker's OnOpened and its like would run off the pump: leave them out. A timeout ends
-    /// the await, not the command: give a Shell its own limit to have that killed.
+    /// Use <see cref="Resilience.Retry(ResiliencePipelineBuilder, Action{RetryStrategyOptions})"/> in place of Polly's AddRetry,
+    /// which draws jitter from the host. Delays are whole milliseconds, as .NET has them; what is over is cut off. A circuit
+    /// breaker's OnOpened and its like would run off the pump: leave them out. A timeout ends the await, not the command: give a
+    /// Shell its own limit to have that killed.
     /// </remarks>
     public ResiliencePipelineBuilder Pipeline()
     {
