@@ -5,7 +5,8 @@ namespace VmLab.Cli;
 /// <summary><c>vmlab run FILE.csx</c>.</summary>
 static class RunCommand
 {
-    public static int Run(string script, IReadOnlyList<string> arguments, LabOptions options)
+    /// <param name="isReplay">A failure is known already: no bundle is made of it.</param>
+    public static int Run(string script, IReadOnlyList<string> arguments, LabOptions options, bool isReplay = false)
     {
         using var interruption = new Interruption();
         using IView view = Views.ForThisTerminal();
@@ -30,15 +31,37 @@ static class RunCommand
             Console.Error.WriteLine($"Stopped by gdb.{Environment.NewLine}{pump.Report()}");
             return ExitCode.Interrupted;
         }
+        catch (RunEndedException end)
+        {
+            view.Dispose();
+            Console.Error.WriteLine(end.Message);
+            return ExitCode.Passed;
+        }
         catch (Exception failure)
         {
             view.Dispose();
             Failure.Tell(Console.Error, failure, script, pump?.Report() ?? "");
+            if (!isReplay && ExitCode.Of(failure) == ExitCode.Failed && pump is { Labs.Count: > 0 })
+                Console.Error.WriteLine($"Replay: vmlab replay {Bundle(script, arguments, options, failure, pump)}");
             return ExitCode.Of(failure);
         }
         finally
         {
             pump?.Close();
         }
+    }
+
+    static string Bundle(string script, IReadOnlyList<string> arguments, LabOptions options, Exception failure, Pump pump)
+    {
+        IReadOnlyDictionary<string, byte[]> files = ScriptHost.FilesOf(script);
+        string own = Path.GetFullPath(script), root = Path.GetDirectoryName(own)!;
+        while (!files.Keys.All(file => file.StartsWith(Path.TrimEndingDirectorySeparator(root) + Path.DirectorySeparatorChar, StringComparison.Ordinal)))
+            root = Path.GetDirectoryName(root)!;
+        var bundle = new FailureBundle
+        {
+            Script = Path.GetRelativePath(root, own), Arguments = [.. arguments], Seed = options.Seed, Failure = failure.Message,
+        };
+        return FailureBundle.Write(
+            bundle, Path.GetFileNameWithoutExtension(script), files.ToDictionary(file => Path.GetRelativePath(root, file.Key), file => file.Value), pump);
     }
 }

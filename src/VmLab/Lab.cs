@@ -46,6 +46,7 @@ public sealed partial class Lab : IAsyncDisposable
     Lab(Fleet fleet, LabOptions options, Pump pump, Moment? root)
     {
         Fleet = fleet;
+        GrownFrom = root;
         Seed = options.Seed ?? root?.Seed ?? fleet.RootSeed;
         Nanoseconds = root?.State.Nanoseconds ?? 0;
         Pool = root?.Pool ?? new FramePool(HostMemory.Free());
@@ -236,6 +237,7 @@ public sealed partial class Lab : IAsyncDisposable
         Vm machine = this[machineFault.Machine];
         if (fault.Trigger is ConsoleShows shows) _ = this[shows.Machine];
         machine.Faults.Arm(machineFault, Nanoseconds);
+        _injected.Add(fault);
     }
 
     /// <inheritdoc cref="Inject(Fault)"/>

@@ -37,12 +37,18 @@ public sealed record LabOptions
     /// <summary>What is written down of a machine's instructions; <see langword="null"/> for nothing.</summary>
     public TraceOptions? Trace { get; init; }
 
+    /// <summary>Guest time at which every lab ends, with a <see cref="RunEndedException"/>; <see langword="null"/> for none.</summary>
+    public TimeSpan? Until { get; init; }
+
+    /// <summary>A folder to look in first for the moments of <see cref="VmLab.Moments"/>, as a bundle has one.</summary>
+    public string? Moments { get; init; }
+
     /// <summary>Is told of labs and their events; it must not touch them.</summary>
     public ILabObserver? Observer { get; init; }
 
     /// <summary>
-    /// Options from <c>VMLAB_THREADS</c>, <c>VMLAB_SEED</c> and <c>VMLAB_HASHES</c>; the defaults where they are not
-    /// set.
+    /// Options from <c>VMLAB_THREADS</c>, <c>VMLAB_SEED</c>, <c>VMLAB_HASHES</c>, <c>VMLAB_UNTIL</c> (guest time in units of
+    /// 100 nanoseconds) and <c>VMLAB_MOMENTS</c>; the defaults where they are not set.
     /// </summary>
     /// <exception cref="LabException">A variable is no number.</exception>
     public static LabOptions FromEnvironment() => new()
@@ -50,6 +56,18 @@ public sealed record LabOptions
         Threads = (int)(Number("VMLAB_THREADS", 256) ?? 0),
         Seed = Number("VMLAB_SEED", ulong.MaxValue),
         Hashes = Environment.GetEnvironmentVariable("VMLAB_HASHES"),
+        Until = Number("VMLAB_UNTIL", long.MaxValue) is { } ticks ? TimeSpan.FromTicks((long)ticks) : null,
+        Moments = Environment.GetEnvironmentVariable("VMLAB_MOMENTS"),
+    };
+
+    /// <summary>The variables by which <see cref="FromEnvironment"/> has these options in another process.</summary>
+    public IReadOnlyDictionary<string, string?> ToEnvironment() => new Dictionary<string, string?>
+    {
+        ["VMLAB_THREADS"] = Threads.ToString(CultureInfo.InvariantCulture),
+        ["VMLAB_SEED"] = Seed?.ToString(CultureInfo.InvariantCulture),
+        ["VMLAB_HASHES"] = Hashes,
+        ["VMLAB_UNTIL"] = Until?.Ticks.ToString(CultureInfo.InvariantCulture),
+        ["VMLAB_MOMENTS"] = Moments,
     };
 
     static ulong? Number(string name, ulong most)
