@@ -4,6 +4,7 @@
 //     vmlab run scripts/moments.csx [-- FIGURE... --forks N]
 //
 // prints a line a figure, NAME value=V unit=U:
+// (with -cpu behind its name, a time is CPU time of the process, a mean)
 //   restore-memory      a restore in memory, the machine having run 100 ms since the moment (median)
 //   restore-file        a moment's file loaded, all of it checked, and a lab grown from it (median)
 //   fork, fork-mib      a lab grown from a moment in memory (median), and what it takes of the host's memory until it runs
@@ -49,14 +50,14 @@ return 0;
 
 async Task MeasureRestore(Lab lab, Moment booted)
 {
-    var times = new List<double>();
+    var times = new Times();
     for (int i = 0; i < Rounds; i++)
     {
         await lab.Restore(booted);
         await lab.RunFor(100.Milliseconds);
-        times.Add(await Milliseconds(() => lab.Restore(booted)));
+        await times.Take(() => lab.Restore(booted));
     }
-    Tell("restore-memory", Median(times), "ms");
+    times.Tell("restore-memory");
 }
 
 async Task MeasureFile(Moment booted)
@@ -65,14 +66,14 @@ async Task MeasureFile(Moment booted)
     try
     {
         booted.Save(path);
-        var times = new List<double>();
+        var times = new Times();
         for (int i = 0; i < Rounds; i++)
         {
             Lab grown = null;
-            times.Add(await Milliseconds(async () => grown = await Lab.StartAsync(Moment.Load(path))));
+            await times.Take(async () => grown = await Lab.StartAsync(Moment.Load(path)));
             await grown.DisposeAsync();
         }
-        Tell("restore-file", Median(times), "ms");
+        times.Tell("restore-file");
         Tell("file", new FileInfo(path).Length / 1048576.0, "MiB");
     }
     finally
@@ -85,12 +86,12 @@ async Task MeasureFork(Moment booted)
 {
     const int Forks = 50;
     for (int i = 0; i < 5; i++) await (await Lab.StartAsync(booted)).DisposeAsync();
-    var times = new List<double>();
+    var times = new Times();
     var alive = new List<Lab>();
     double before = PssMiB();
-    for (int i = 0; i < Forks; i++) times.Add(await Milliseconds(async () => alive.Add(await Lab.StartAsync(booted))));
+    for (int i = 0; i < Forks; i++) await times.Take(async () => alive.Add(await Lab.StartAsync(booted)));
     double after = PssMiB();
-    Tell("fork", Median(times), "ms");
+    times.Tell("fork");
     Tell("fork-mib", (after - before) / Forks, "MiB");
     foreach (Lab fork in alive) await fork.DisposeAsync();
 }
@@ -191,9 +192,9 @@ async Task MeasureQemu()
         await Task.Delay(2000);
         await Ask("");
         await Ask("savevm booted");
-        var times = new List<double>();
-        for (int i = 0; i < Rounds; i++) times.Add(await Milliseconds(() => Ask("loadvm booted")));
-        Tell("qemu-loadvm", Median(times), "ms");
+        var times = new Times(qemu);
+        for (int i = 0; i < Rounds; i++) await times.Take(() => Ask("loadvm booted"));
+        times.Tell("qemu-loadvm");
     }
     finally
     {
@@ -221,11 +222,33 @@ async Task MeasureQemu()
 
 static void Tell(string name, double value, string unit) => WriteLine($"{name} value={value:0.##} unit={unit}");
 
-static async Task<double> Milliseconds(Func<Task> deed)
+// Wall-clock time, as a median; and CPU time of the process, as a mean, which a busy host does not make longer.
+class Times(Process process = null)
 {
-    var clock = Stopwatch.StartNew();
-    await deed();
-    return clock.Elapsed.TotalMilliseconds;
+    readonly Process _process = process ?? Process.GetCurrentProcess();
+    readonly List<double> _walls = [];
+    double _cpu;
+
+    public async Task Take(Func<Task> deed)
+    {
+        double before = Cpu();
+        var clock = Stopwatch.StartNew();
+        await deed();
+        _walls.Add(clock.Elapsed.TotalMilliseconds);
+        _cpu += Cpu() - before;
+    }
+
+    public void Tell(string name)
+    {
+        WriteLine($"{name} value={Median(_walls):0.##} unit=ms");
+        WriteLine($"{name}-cpu value={_cpu / _walls.Count:0.##} unit=ms");
+    }
+
+    double Cpu()
+    {
+        _process.Refresh();
+        return _process.TotalProcessorTime.TotalMilliseconds;
+    }
 }
 
 static double CpuSeconds() => Process.GetCurrentProcess().TotalProcessorTime.TotalSeconds;

@@ -20,7 +20,7 @@ public sealed partial class MomentFuzzTests
         .Vm("two", vm => vm.Boot(Guest.Program(MomentFileTests.Chatter)).Memory(2.MiB));
 
     [Test]
-    public void Some_hundred_damaged_files_do_no_harm() => Fuzz(300, seed: 1);
+    public void A_hundred_damaged_files_do_no_harm() => Fuzz(100, seed: 1);
 
     [Test, Explicit, Category("Slow")]
     public void Ten_thousand_damaged_files_do_no_harm() => Fuzz(10_000, seed: 2);
@@ -39,7 +39,7 @@ public sealed partial class MomentFuzzTests
                 byte[] damaged = Damage(whole, ref random, isSealed);
                 File.WriteAllBytes(path, damaged);
                 string outcome = damaged.AsSpan().SequenceEqual(whole) ? "not damaged" : await Look(path, damaged, isSealed);
-                outcome = $"{(isSealed ? "sealed" : "unsealed")}: {Numbers().Replace(outcome, "N")}";
+                outcome = $"{(isSealed ? "sealed" : "unsealed")}: {Kind(outcome)}";
                 outcomes[outcome] = outcomes.GetValueOrDefault(outcome) + 1;
             }
             foreach (var (outcome, times) in outcomes) TestContext.Out.WriteLine($"{times,6}  {outcome}");
@@ -83,8 +83,17 @@ public sealed partial class MomentFuzzTests
 
     static string Sentence(string message)
     {
-        int start = message.IndexOf("cannot be loaded. ", StringComparison.Ordinal) is var at && at < 0 ? 0 : at + "cannot be loaded. ".Length;
-        return message[start..].Split('\n')[0] is var line && line.Length > 90 ? line[..90] : message[start..].Split('\n')[0];
+        const string Refused = "cannot be loaded. ";
+        int at = message.IndexOf(Refused, StringComparison.Ordinal);
+        return message[(at < 0 ? 0 : at + Refused.Length)..].Split('\n')[0];
+    }
+
+    // Which refusal it is, whatever the name, the number or the place.
+    static string Kind(string outcome)
+    {
+        const int Longest = 100;
+        string kind = Numbers().Replace(Named().Replace(outcome, "$1 TYPE$2"), "N");
+        return kind.Length > Longest ? kind[..Longest] : kind;
     }
 
     static byte[] Damage(byte[] whole, ref Rng random, bool isSealed)
@@ -121,6 +130,9 @@ public sealed partial class MomentFuzzTests
         hash.GetCurrentHash(bytes.AsSpan(HashAt));
     }
 
-    [GeneratedRegex("[0-9]+")]
+    [GeneratedRegex("-?[0-9]+")]
     private static partial Regex Numbers();
+
+    [GeneratedRegex("(It holds a|Its|: an?) .+(, which is| has other| is of version| belongs| is no record| is told twice| is missing)")]
+    private static partial Regex Named();
 }
