@@ -66,6 +66,7 @@ async Task MeasureFile(Moment booted)
     try
     {
         booted.Save(path);
+        for (int i = 0; i < 5; i++) await (await Lab.StartAsync(Moment.Load(path))).DisposeAsync();
         var times = new Times();
         for (int i = 0; i < Rounds; i++)
         {

@@ -55,13 +55,15 @@ static class RunCommand
     {
         IReadOnlyDictionary<string, byte[]> files = ScriptHost.FilesOf(script);
         string own = Path.GetFullPath(script), root = Path.GetDirectoryName(own)!;
-        while (!files.Keys.All(file => file.StartsWith(Path.TrimEndingDirectorySeparator(root) + Path.DirectorySeparatorChar, StringComparison.Ordinal)))
-            root = Path.GetDirectoryName(root)!;
+        while (!files.Keys.All(IsBelowRoot)) root = Path.GetDirectoryName(root)!;
         var bundle = new FailureBundle
         {
             Script = Path.GetRelativePath(root, own), Arguments = [.. arguments], Seed = options.Seed, Failure = failure.Message,
         };
-        return FailureBundle.Write(
-            bundle, Path.GetFileNameWithoutExtension(script), files.ToDictionary(file => Path.GetRelativePath(root, file.Key), file => file.Value), pump);
+        Dictionary<string, byte[]> scripts = files.ToDictionary(file => Path.GetRelativePath(root, file.Key), file => file.Value);
+        return FailureBundle.Write(bundle, Path.GetFileNameWithoutExtension(script), scripts, pump);
+
+        bool IsBelowRoot(string file) =>
+            file.StartsWith(Path.TrimEndingDirectorySeparator(root) + Path.DirectorySeparatorChar, StringComparison.Ordinal);
     }
 }

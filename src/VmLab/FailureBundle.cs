@@ -64,11 +64,14 @@ public sealed record FailureBundle
                 Add(zip, Description, description);
                 foreach (var (file, bytes) in scripts) Add(zip, Scripts + file, bytes);
                 foreach (string moment in pump.Labs.Select(lab => lab.GrownFrom?.File).OfType<string>().Where(File.Exists).Distinct())
-                    Add(zip, $"{Moments}{Path.GetFileName(Path.GetDirectoryName(moment))}/{Path.GetFileName(moment)}", File.ReadAllBytes(moment));
+                {
+                    string key = Path.GetFileName(Path.GetDirectoryName(moment))!;
+                    Add(zip, $"{Moments}{key}/{Path.GetFileName(moment)}", File.ReadAllBytes(moment));
+                }
             }
             File.Move(path + ".new", path, overwrite: true);
-            foreach (FileInfo old in new DirectoryInfo(folder).GetFiles($"*{Extension}").OrderByDescending(file => file.LastWriteTimeUtc).Skip(MostKept))
-                old.Delete();
+            FileInfo[] bundles = new DirectoryInfo(folder).GetFiles($"*{Extension}");
+            foreach (FileInfo old in bundles.OrderByDescending(file => file.LastWriteTimeUtc).Skip(MostKept)) old.Delete();
             return path;
         }
         catch (Exception cause) when (cause is IOException or UnauthorizedAccessException or InvalidDataException)
@@ -86,8 +89,8 @@ public sealed record FailureBundle
         {
             ZipFile.ExtractToDirectory(path, folder);   // which refuses a path that leads out of it
             byte[] description = File.ReadAllBytes(Path.Combine(folder, Description));
-            if (JsonSerializer.Deserialize(description, BundleJson.Default.FailureBundle) is { } bundle && bundle.Script is null != bundle.Test is null)
-                return bundle;
+            FailureBundle? bundle = JsonSerializer.Deserialize(description, BundleJson.Default.FailureBundle);
+            if (bundle is not null && bundle.Script is null != bundle.Test is null) return bundle;
         }
         catch (Exception cause) when (cause is IOException or UnauthorizedAccessException or InvalidDataException or JsonException)
         {

@@ -1,5 +1,3 @@
-using VmLab.Core;
-
 namespace VmLab;
 
 // What a failed run is known by, and run again from.

@@ -43,8 +43,8 @@ public sealed partial class MomentFuzzTests
                 outcomes[outcome] = outcomes.GetValueOrDefault(outcome) + 1;
             }
             foreach (var (outcome, times) in outcomes) TestContext.Out.WriteLine($"{times,6}  {outcome}");
-            Assert.That(outcomes.Keys.Count(outcome => outcome.StartsWith("sealed: It does not hold", StringComparison.Ordinal)),
-                Is.GreaterThan(5), "the parser itself was reached");
+            Assert.That(outcomes.Where(outcome => outcome.Key.StartsWith("sealed: It", StringComparison.Ordinal)).Sum(outcome => outcome.Value),
+                Is.GreaterThan(count / 10), "the parser itself was reached");
         }
         finally
         {

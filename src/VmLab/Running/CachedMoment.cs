@@ -60,8 +60,9 @@ sealed class CachedMoment(string name, Fleet fleet, Func<Lab, Task> prepare)
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         Add(name);
-        foreach (Type part in new[] { typeof(Moment), typeof(Machines.Machine), typeof(GuestStore), typeof(Rng), typeof(X86.Vcpu), typeof(Devices.Uart16550) })
-            Add(part.Module.ModuleVersionId.ToString());
+        Type[] parts =
+            [typeof(Moment), typeof(Machines.Machine), typeof(GuestStore), typeof(Rng), typeof(X86.Vcpu), typeof(Devices.Uart16550)];
+        foreach (Type part in parts) Add($"{part.Module.ModuleVersionId}");
         Add(prepare.Method.Module.ModuleVersionId.ToString());
         Add($"{prepare.Method.DeclaringType} {prepare.Method}");
         foreach (FieldInfo field in prepare.Target?.GetType().GetFields(BindingFlags.Instance | BindingFlags.Public | BindingFlags.NonPublic) ?? [])
