@@ -43,6 +43,9 @@ public sealed record LabOptions
     /// <summary>A folder to look in first for the moments of <see cref="VmLab.Moments"/>, as a bundle has one.</summary>
     public string? Moments { get; init; }
 
+    /// <summary>The command that runs the same again, for reports; <see langword="null"/> where nobody knows one.</summary>
+    public string? Replay { get; init; }
+
     /// <summary>Is told of labs and their events; it must not touch them.</summary>
     public ILabObserver? Observer { get; init; }
 
