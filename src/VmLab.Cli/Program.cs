@@ -68,7 +68,7 @@ static class Program
         var version = new Option<bool>("--version") { Description = "Shows the version." };
         var vmlab = new Command("vmlab", "Deterministic simulation testing for real, unmodified operating systems.")
         {
-            Run(), Trace(), Repl(), Guests(), new HelpOption(), version,
+            Run(), Replay(), Trace(), Repl(), Guests(), new HelpOption(), version,
         };
         vmlab.SetAction(parsed =>
         {
@@ -100,6 +100,19 @@ static class Program
             parsed.GetRequiredValue(file), parsed.GetValue(arguments) ?? [],
             Options(parsed) with { Replay = Replay(parsed, file, arguments) }, parsed.GetValue(s_report)));
         return run;
+    }
+
+    static Command Replay()
+    {
+        var bundle = new Argument<string>("BUNDLE") { Description = "What a failed run or test left: the path that it printed." };
+        var until = new Option<string?>("--until") { Description = "Stops every lab at this guest time: 1.5s, 250ms.", HelpName = "TIME" };
+        var replay = new Command("replay", "Runs what failed again, to the same failure. Exit codes are those of run.")
+        {
+            bundle, until, s_threads, s_hashes,
+        };
+        replay.SetAction(parsed => ReplayCommand.Run(
+            parsed.GetRequiredValue(bundle), parsed.GetValue(until) is { } time ? ReplayCommand.ParseTime(time) : null, Options(parsed)));
+        return replay;
     }
 
     static Command Trace()

@@ -6,7 +6,9 @@ namespace VmLab.Cli;
 static class RunCommand
 {
     /// <param name="report">Folder that gets a page for each of the script's labs; <see langword="null"/> for none.</param>
-    public static int Run(string script, IReadOnlyList<string> arguments, LabOptions options, string? report = null)
+    /// <param name="isReplay">A failure is known already: no bundle is made of it.</param>
+    public static int Run(
+        string script, IReadOnlyList<string> arguments, LabOptions options, string? report = null, bool isReplay = false)
     {
         using var interruption = new Interruption();
         using IView view = Views.ForThisTerminal();
@@ -35,11 +37,19 @@ static class RunCommand
             Console.Error.WriteLine($"Stopped by gdb.{Environment.NewLine}{pump.Report()}");
             return ExitCode.Interrupted;
         }
+        catch (RunEndedException end)
+        {
+            view.Dispose();
+            Console.Error.WriteLine(end.Message);
+            return ExitCode.Passed;
+        }
         catch (Exception failure)
         {
             outcome = RunOutcome.Failed(Failure.Brief(failure, script));
             view.Dispose();
             Failure.Tell(Console.Error, failure, script, pump?.Report() ?? "");
+            if (!isReplay && ExitCode.Of(failure) == ExitCode.Failed && pump is { Labs.Count: > 0 })
+                Console.Error.WriteLine($"Replay: vmlab replay {Bundle(script, arguments, options, failure, pump)}");
             return ExitCode.Of(failure);
         }
         finally
@@ -47,6 +57,22 @@ static class RunCommand
             pump?.Close();
             if (report is not null && pump is not null) Save(pump.Labs, report, outcome);
         }
+    }
+
+    static string Bundle(string script, IReadOnlyList<string> arguments, LabOptions options, Exception failure, Pump pump)
+    {
+        IReadOnlyDictionary<string, byte[]> files = ScriptHost.FilesOf(script);
+        string own = Path.GetFullPath(script), root = Path.GetDirectoryName(own)!;
+        while (!files.Keys.All(IsBelowRoot)) root = Path.GetDirectoryName(root)!;
+        var bundle = new FailureBundle
+        {
+            Script = Path.GetRelativePath(root, own), Arguments = [.. arguments], Seed = options.Seed, Failure = failure.Message,
+        };
+        Dictionary<string, byte[]> scripts = files.ToDictionary(file => Path.GetRelativePath(root, file.Key), file => file.Value);
+        return FailureBundle.Write(bundle, Path.GetFileNameWithoutExtension(script), scripts, pump);
+
+        bool IsBelowRoot(string file) =>
+            file.StartsWith(Path.TrimEndingDirectorySeparator(root) + Path.DirectorySeparatorChar, StringComparison.Ordinal);
     }
 
     // How the script ended is told of its last lab; an earlier one ended well, or the script would not have come so far.

@@ -17,6 +17,10 @@ public sealed class ScriptHost(ScriptHostOptions options)
         return _cache.Find(key) ?? Compile(files, key);
     }
 
+    /// <summary>The bytes of every file that a script follows from, by path, its own first.</summary>
+    /// <exception cref="ScriptException">The script cannot be read.</exception>
+    public static IReadOnlyDictionary<string, byte[]> FilesOf(string path) => new ScriptFiles(path).Files;
+
     // A method of its own: Roslyn is loaded when this is first compiled, not before.
     CompiledScript Compile(ScriptFiles files, string key)
     {

@@ -45,6 +45,7 @@ public sealed partial class Lab : IAsyncDisposable
     Lab(Fleet fleet, LabOptions options, Pump pump, Moment? root)
     {
         Fleet = fleet;
+        GrownFrom = root;
         Seed = options.Seed ?? root?.Seed ?? fleet.RootSeed;
         Nanoseconds = root?.State.Nanoseconds ?? 0;
         Record = new LabRecord(this);

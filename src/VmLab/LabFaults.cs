@@ -22,6 +22,7 @@ public sealed partial class Lab
         if (fault.Trigger is CountedTrigger trigger) RequirePlace(this[trigger.Machine], trigger);
         machineFault.RequireTarget(machine);
         machine.Faults.Arm(machineFault, Nanoseconds);
+        _injected.Add(fault);
         if (fault.Trigger is not PlaceTrigger place) return;
         FindPlaces(this[place.Machine]);
         ArmPlaces();

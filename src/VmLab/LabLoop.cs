@@ -56,6 +56,7 @@ public sealed partial class Lab
             EndWaits(wait => wait.Cancel(_options.Stop));
             return;
         }
+        if (HasEnded()) return;
         bool catchesUp = _machines.Exists(machine => machine.IsHeld);
         ulong target = catchesUp ? Nanoseconds : NextTarget();
         var running = _machines.FindAll(machine => catchesUp ? machine.IsHeld : machine.IsRunning)
@@ -187,7 +188,7 @@ public sealed partial class Lab
     {
         ulong target = Math.Min((Nanoseconds / _quantum + 1) * _quantum, Math.Max(_agenda.Next, Nanoseconds));
         foreach (Wait wait in _waits) target = Math.Min(target, wait.LimitAt);
-        return target;
+        return Math.Min(target, EndsAt);
     }
 
     /// <summary>Tells the script of the machines that hooks hold, in the order of (time, machine).</summary>

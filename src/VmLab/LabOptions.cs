@@ -40,6 +40,12 @@ public sealed record LabOptions
     /// <summary>What is written down of a machine's instructions; <see langword="null"/> for nothing.</summary>
     public TraceOptions? Trace { get; init; }
 
+    /// <summary>Guest time at which every lab ends, with a <see cref="RunEndedException"/>; <see langword="null"/> for none.</summary>
+    public TimeSpan? Until { get; init; }
+
+    /// <summary>A folder to look in first for the moments of <see cref="VmLab.Moments"/>, as a bundle has one.</summary>
+    public string? Moments { get; init; }
+
     /// <summary>The command that runs the same again, for reports; <see langword="null"/> where nobody knows one.</summary>
     public string? Replay { get; init; }
 
@@ -47,8 +53,8 @@ public sealed record LabOptions
     public ILabObserver? Observer { get; init; }
 
     /// <summary>
-    /// Options from <c>VMLAB_THREADS</c>, <c>VMLAB_SEED</c>, <c>VMLAB_HASHES</c> and <c>VMLAB_ENGINE</c>; the defaults where they are not
-    /// set.
+    /// Options from <c>VMLAB_THREADS</c>, <c>VMLAB_SEED</c>, <c>VMLAB_HASHES</c>, <c>VMLAB_ENGINE</c>, <c>VMLAB_UNTIL</c> (guest
+    /// time in units of 100 nanoseconds) and <c>VMLAB_MOMENTS</c>; the defaults where they are not set.
     /// </summary>
     /// <exception cref="LabException">A variable is no number, or no engine.</exception>
     public static LabOptions FromEnvironment() => new()
@@ -57,6 +63,19 @@ public sealed record LabOptions
         Seed = Number("VMLAB_SEED", ulong.MaxValue),
         Hashes = Environment.GetEnvironmentVariable("VMLAB_HASHES"),
         Engine = ChosenEngine(),
+        Until = Number("VMLAB_UNTIL", long.MaxValue) is { } ticks ? TimeSpan.FromTicks((long)ticks) : null,
+        Moments = Environment.GetEnvironmentVariable("VMLAB_MOMENTS"),
+    };
+
+    /// <summary>The variables by which <see cref="FromEnvironment"/> has these options in another process.</summary>
+    public IReadOnlyDictionary<string, string?> ToEnvironment() => new Dictionary<string, string?>
+    {
+        ["VMLAB_THREADS"] = Threads.ToString(CultureInfo.InvariantCulture),
+        ["VMLAB_SEED"] = Seed?.ToString(CultureInfo.InvariantCulture),
+        ["VMLAB_HASHES"] = Hashes,
+        ["VMLAB_ENGINE"] = Engine.ToString(),
+        ["VMLAB_UNTIL"] = Until?.Ticks.ToString(CultureInfo.InvariantCulture),
+        ["VMLAB_MOMENTS"] = Moments,
     };
 
     static Engine ChosenEngine()

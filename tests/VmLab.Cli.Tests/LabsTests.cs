@@ -5,6 +5,7 @@ public sealed class LabsTests
 {
     [TestCase("traps")]
     [TestCase("quickstart")]
+    [TestCase("snapshots")]
     [TestCase("clock-skew")]
     [TestCase("crash-consistency")]
     public void A_lab_prints_what_is_expected(string lab)

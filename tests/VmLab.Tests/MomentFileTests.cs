@@ -183,7 +183,7 @@ public sealed class MomentFileTests
     }, new LabOptions());
 
     /// <summary>Draws a number, stores it, and prints a letter of it, again and again.</summary>
-    static void Chatter(Assembler asm)
+    internal static void Chatter(Assembler asm)
     {
         Label again = asm.CreateLabel(), spin = asm.CreateLabel();
         asm.mov(edi, 0x20_0000);

@@ -1,7 +1,7 @@
 namespace VmLab.Guests.Store;
 
 /// <summary>Keeps other processes out of a store while this one writes to it.</summary>
-sealed class StoreLock : IDisposable
+public sealed class StoreLock : IDisposable
 {
     static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(100), s_patience = TimeSpan.FromMinutes(15);
 
