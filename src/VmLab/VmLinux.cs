@@ -52,7 +52,13 @@ public sealed class VmLinux
             $"{_vm.Name}'s kernel has no symbol \"{name}\", nor has a module that is loaded at {_vm.Now.TotalSeconds:0.000000} s; "
             + "`cat /proc/kallsyms` in the guest lists what there is.");
 
-    internal KernelSymbols? FindSymbols() => _symbols = _vm.Powered.Machine.ReadSymbols(_symbols);
+    /// <summary>Reads the symbols, if there are any; from then on, the kernel is watched for panics.</summary>
+    internal KernelSymbols? FindSymbols()
+    {
+        _symbols = _vm.Powered.Machine.ReadSymbols(_symbols);
+        if (_symbols is not null) _vm.WatchForPanics(_symbols);
+        return _symbols;
+    }
 
     Machines.LinearMemory Space() => Symbols.Space(_vm.Powered.Machine.Pc.LinearMemory);
 }

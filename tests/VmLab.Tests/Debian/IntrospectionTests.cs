@@ -1,6 +1,7 @@
 using System.Globalization;
 using VmLab.Core;
 using VmLab.Introspection;
+using VmLab.Testing;
 
 namespace VmLab.Tests.Debian;
 
@@ -99,6 +100,29 @@ public sealed class IntrospectionTests(bool isCloud)
     });
 
     [Test]
+    public void Constraints_look_into_the_kernel() => _debian.Fork((_, vm) =>
+    {
+        Assert.That(vm, Has.Task("kthreadd").And.No.KernelOops());
+        Assert.That(vm, Has.Module("virtio_net").And.KernelLog("Linux version").And.No.Task("mysqld"));
+        Assert.That(vm, Has.KernelLog(Does.Not.Contain("Kernel panic")));
+        Assert.That(MessageOf(() => Assert.That(vm, Has.Task("mysqld").And.No.KernelOops())),
+            Does.Contain("Expected: a task \"mysqld\"").And.Match("But was:  <alice, which at [0-9.]+ s runs init, kthreadd, "));
+        Assert.That(MessageOf(() => Assert.That(vm, Has.No.Module("virtio_net"))), Does.Contain("Expected: not a module \"virtio_net\"").And.Match("has .*virtio_net"));
+        Assert.That(MessageOf(() => Assert.That(vm, Has.KernelOops())), Does.Contain("has done neither"));
+        return Task.CompletedTask;
+    });
+
+    [Test]
+    public void Eventually_waits_for_what_the_kernel_shows() => _debian.Fork(async (lab, vm) =>
+    {
+        Task<ShellResult> shell = vm.Shell("sleep 2; exec sleep 1");
+
+        await lab.Eventually(() => vm, Has.Task("sleep"), within: 1.Seconds);
+        await lab.Eventually(() => vm, Has.No.Task("sleep"), within: 5.Seconds);
+        await shell;
+    });
+
+    [Test]
     public void To_look_changes_nothing() => _debian.Fork((_, vm) =>
     {
         ulong before = vm.StateHash;
@@ -112,6 +136,12 @@ public sealed class IntrospectionTests(bool isCloud)
         Assert.That(vm.StateHash, Is.EqualTo(before));
         return Task.CompletedTask;
     });
+
+    static string MessageOf(Action code)
+    {
+        using var _ = new NUnit.Framework.Internal.TestExecutionContext.IsolatedContext();
+        return Assert.Catch<AssertionException>(code)!.Message;
+    }
 
     // What the command itself starts comes and goes.
     static bool IsOfTheShell(string name) => name is "sh" or "cat";
