@@ -52,6 +52,9 @@ public sealed record DebianGuest : IBootable
 
     public Kaslr Kaslr { get; init; } = Kaslr.Stock;
 
+    public ulong? ContentHash => new StateHash().Add(CommandLine).Add((ulong)Unpacking).Add((ulong)Kaslr)
+        .Add(Stored.Kernel.Hash).Add(Stored.UnpackedKernel.Hash).Add(Stored.Initramfs.Hash).Value;
+
     /// <summary>Adds words to the command line, such as <c>vmlab.net=eth0:10.0.0.1/24</c>.</summary>
     public DebianGuest With(params IEnumerable<string> words) =>
         this with { CommandLine = string.Join(' ', [CommandLine, .. words]) };

@@ -8,6 +8,9 @@ public interface IBootable
     /// <summary>Writes the guest into RAM, and says where the processor starts.</summary>
     /// <exception cref="LabException">The guest is damaged, or does not fit: what, where, and what to do.</exception>
     BootEntry Load(GuestMemory memory, BootContext context);
+
+    /// <summary>Hash of all that it loads, by which a saved moment knows its guests again; none where it cannot tell.</summary>
+    ulong? ContentHash => null;
 }
 
 /// <summary>What a guest is told of the machine that it boots on.</summary>

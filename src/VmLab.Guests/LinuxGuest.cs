@@ -61,6 +61,9 @@ public sealed class LinuxGuest : IBootable
 
     public Kaslr Kaslr { get; init; } = Kaslr.Stock;
 
+    public ulong? ContentHash =>
+        new StateHash().Add(CommandLine).Add((ulong)Unpacking).Add((ulong)Kaslr).Add(_kernel).Add(_initrd).Value;
+
     /// <summary>Reads a kernel, and an initramfs where one is named, from files.</summary>
     /// <exception cref="LabException">A file cannot be read, or the initramfs is empty.</exception>
     public static LinuxGuest FromFiles(

@@ -10,7 +10,7 @@ namespace VmLab.Guests;
 /// in 64-bit mode the first 4 GiB are mapped as they are. There is no IDT: an exception is a triple fault until the
 /// program loads one.
 /// </remarks>
-public sealed class ProgramGuest : IBootable
+public sealed class ProgramGuest : IBootable, ISelfWritten<ProgramGuest>
 {
     /// <summary>Physical and linear address of the first instruction.</summary>
     public const ulong LoadAddress = 0x10_0000;
@@ -40,6 +40,20 @@ public sealed class ProgramGuest : IBootable
     }
 
     public BootMode Mode { get; }
+
+    public ulong? ContentHash => new StateHash().Add((ulong)Mode).Add(_code.Value).Value;
+
+    public void Write(RecordWriter writer)
+    {
+        writer.Write(Mode);
+        writer.WriteBytes(_code.Value);
+    }
+
+    public static ProgramGuest Read(RecordReader reader)
+    {
+        var mode = reader.Read<BootMode>();
+        return new ProgramGuest(reader.ReadBytes(), mode);
+    }
 
     /// <exception cref="LabException">The program does not assemble, is empty, or does not fit.</exception>
     public BootEntry Load(GuestMemory memory, BootContext context)

@@ -99,8 +99,11 @@ sealed class Pc
     public IReadOnlyList<ValueType> Save() => [.. _kept.Select(device => device.Save())];
 
     /// <summary>Restores every chip, then the levels of all lines, without an edge.</summary>
+    /// <exception cref="LabException">The records are of a machine with other devices.</exception>
     public void Restore(IReadOnlyList<ValueType> records)
     {
+        if (records.Count != _kept.Count || _kept.Where((device, i) => !device.Fits(records[i])).Any())
+            throw new LabException("The moment is of a machine with other devices.");
         for (int i = 0; i < _kept.Count; i++) _kept[i].Restore(records[i]);
         foreach (Kept device in _kept) device.RestoreLines();
     }
@@ -252,6 +255,7 @@ sealed class Pc
     {
         public abstract void AddTo(StateHash hash);
         public abstract ValueType Save();
+        public abstract bool Fits(ValueType record);
         public abstract void Restore(ValueType record);
         public abstract void RestoreLines();
     }
@@ -261,6 +265,7 @@ sealed class Pc
     {
         public override void AddTo(StateHash hash) => hash.AddRecord(device.Save());
         public override ValueType Save() => device.Save();
+        public override bool Fits(ValueType record) => record is TState;
         public override void Restore(ValueType record) => device.Restore((TState)record);
         public override void RestoreLines() => (device as IDrivesLines)?.RestoreLines();
     }

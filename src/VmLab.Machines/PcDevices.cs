@@ -46,8 +46,10 @@ sealed class PcDevices : IDisposable
 
     public IReadOnlyList<DiskMoment> Save() => [.. _disks.Select(disk => disk.Drive.Snapshot())];
 
+    /// <exception cref="LabException">The moments are of other disks.</exception>
     public void Restore(IReadOnlyList<DiskMoment> moments)
     {
+        if (moments.Count != _disks.Count) throw new LabException("The moment is of a machine with other disks.");
         for (int i = 0; i < _disks.Count; i++) _disks[i].Drive.Restore(moments[i]);
     }
 

@@ -38,8 +38,10 @@ public sealed unsafe partial class Vcpu
     }
 
     /// <summary>Sets the state; the memory is restored before.</summary>
+    /// <exception cref="LabException">It is the state of no such processor.</exception>
     public void Restore(VcpuState state)
     {
+        if (state.Registers.Count != Remembered.Length) throw new LabException("The moment is of a processor with other registers.");
         state.Registers.Span.CopyTo(Remembered);
         Retired = state.Retired;
         ForgetStops();

@@ -48,6 +48,12 @@ public sealed record Fleet
         return this with { Machines = Machines.Add(machine) };
     }
 
+    /// <summary>The same fleet with other guests in its machines.</summary>
+    internal Fleet WithGuests(Func<Guest, Guest> change) => this with
+    {
+        Machines = [.. Machines.Select(machine => machine.Guest is { } guest ? machine.Boot(change(guest)) : machine)],
+    };
+
     public bool Equals(Fleet? other) =>
         other is not null && Name == other.Name && RootSeed == other.RootSeed && Machines.SequenceEqual(other.Machines);
 

@@ -48,7 +48,7 @@ public sealed partial class Lab : IAsyncDisposable
     {
         Fleet = fleet;
         Seed = options.Seed ?? root?.Seed ?? fleet.RootSeed;
-        Nanoseconds = root?.Nanoseconds ?? 0;
+        Nanoseconds = root?.State.Nanoseconds ?? 0;
         Pool = root?.Pool ?? new FramePool(HostMemory.Free());
         _sharesPool = root is not null;
         _options = options;
@@ -131,8 +131,12 @@ public sealed partial class Lab : IAsyncDisposable
 
     /// <summary>Grows a lab from a moment, which nothing of it can change, and returns the lab, which the caller closes.</summary>
     /// <remarks>Costs milliseconds, whatever the machines' memory.</remarks>
-    public static Task<Lab> StartAsync(Moment moment, LabOptions? options = null) =>
-        StartAsync(moment.Fleet, options, PcMachine.Build, moment);
+    /// <param name="options">With another seed than the moment's, faults and losses draw anew from there on.</param>
+    public static async Task<Lab> StartAsync(Moment moment, LabOptions? options = null)
+    {
+        await moment.PrepareAsync();
+        return await StartAsync(moment.Fleet, options, PcMachine.Build, moment);
+    }
 
     internal static async Task<Lab> StartAsync(Fleet fleet, LabOptions? options, MachineBuilder build, Moment? root = null)
     {
@@ -144,9 +148,12 @@ public sealed partial class Lab : IAsyncDisposable
             if (root is null) await lab.PowerOn(build);
             else lab.Grow(root, build);
         }
-        catch
+        catch (Exception failure)
         {
             lab.Close();
+            // Its checksum is right and its records are whole, but no lab has ever been so.
+            if (root?.File is { } path && failure is not LabException)
+                throw new LabException($"The moment {path} is of no machine that there could be: {failure.Message}", failure);
             throw;
         }
         pump.Add(lab);
@@ -208,10 +215,11 @@ public sealed partial class Lab : IAsyncDisposable
             throw new LabException($"The {moment} is of another lab than this: grow a lab from it by Lab.StartAsync(moment).");
         EndWaits(wait => wait.Fail(new MomentRestoredException($"Lab \"{Fleet.Name}\" was restored to \"{moment.Name}\" while this was awaited.")));
         _broken = null;
-        _rewound += Nanoseconds - moment.Nanoseconds;   // modulo 2^64: a moment may lie ahead
-        Nanoseconds = moment.Nanoseconds;
+        _rewound += Nanoseconds - moment.State.Nanoseconds;   // modulo 2^64: a moment may lie ahead
+        Nanoseconds = moment.State.Nanoseconds;
         _agenda.Rewind(Nanoseconds);
-        for (int i = 0; i < _machines.Count; i++) _machines[i].Restore(moment.Machines[i]);
+        for (int i = 0; i < _machines.Count; i++) _machines[i].Restore(moment.State.Machines[i]);
+        if (moment.Seed != Seed) Reseed();
         Add(null, $"restored \"{moment.Name}\"");
         return Task.CompletedTask;
     }

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using VmLab.Core;
 using VmLab.Guests;
 using VmLab.Machines;
 using VmLab.Running;
@@ -138,7 +139,8 @@ public sealed partial class Lab
         _options.Observer?.Started(this);
         _guests = root.Guests;
         foreach (MachineSpec spec in Fleet.Machines)
-            _machines.Add(new Vm(this, spec, _machines.Count, _guests[_machines.Count], build, root.Machines[_machines.Count]));
+            _machines.Add(new Vm(this, spec, _machines.Count, _guests[_machines.Count], build, root.State.Machines[_machines.Count]));
+        if (root.Seed != Seed) Reseed();
         Add(null, $"grown from \"{root.Name}\"");
         StartTrace();
     }
@@ -244,7 +246,13 @@ public sealed partial class Lab
                 + "with `await lab.RunFor(1.Microseconds)`.");
         _sharesPool = true;
         Add(null, $"snapshot \"{name}\"");
-        return new Moment(name, this, Pool, _guests, [.. _machines.Select(machine => machine.Snapshot())]);
+        return new Moment(name, Fleet, Pool, _guests, new LabMoment(Seed, Nanoseconds, [.. _machines.Select(machine => machine.Snapshot())]));
+    }
+
+    /// <summary>From a moment of another seed on, what the lab draws for its machines follows from its own.</summary>
+    void Reseed()
+    {
+        foreach (Vm machine in _machines) machine.Faults.Reseed(Rng.FromSeed(Seed).Child("faults").Child(machine.Name));
     }
 
     void Shuffle(List<PoweredMachine> machines)

@@ -30,6 +30,16 @@ static class Vmlab
         return ending with { Output = seen + ending.Output };
     }
 
+    /// <summary>Starts the tool, waits for a line of its output and then for something, and kills it.</summary>
+    public static void Kill(string afterLine, Func<bool> when, params IEnumerable<string> arguments)
+    {
+        using Process process = Start(arguments);
+        while (process.StandardOutput.ReadLine() is { } line && line != afterLine) { }
+        SpinWait.SpinUntil(() => when() || process.HasExited, s_patience);
+        process.Kill();
+        process.WaitForExit();
+    }
+
     /// <summary>Starts the tool, and acts upon the first line of its error output that asks for it.</summary>
     public static Ending Answering(Func<string, bool> asks, Action<string> answer, params IEnumerable<string> arguments)
     {

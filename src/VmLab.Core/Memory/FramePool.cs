@@ -21,9 +21,10 @@ public sealed unsafe class FramePool : IDisposable
     readonly nint[] _slabs = new nint[MaxSlabs];
     readonly int[]?[] _references = new int[MaxSlabs][];
     readonly Stack<uint> _free = new();
+    readonly List<(int FirstSlab, int Slabs, IDisposable File)> _mapped = [];
     readonly ByteSize _limit;
-    int _slabCount;
-    uint _next = 1;
+    int _slabCount, _ownSlabs;
+    uint _next, _end;   // of the slab that frames are taken from
     bool _isDisposed;
 
     /// <param name="limit">The most memory that frames may take.</param>
@@ -31,6 +32,7 @@ public sealed unsafe class FramePool : IDisposable
     {
         _limit = limit;
         AddSlab();
+        _next++;
         new Span<byte>(Pointer(0), FrameSize).Clear();
     }
 
@@ -54,13 +56,33 @@ public sealed unsafe class FramePool : IDisposable
         {
             if (!_free.TryPop(out uint frame))
             {
-                frame = _next;
-                if (frame >> SlabShift >= _slabCount) AddSlab();
-                _next++;
+                if (_next == _end) AddSlab();
+                frame = _next++;
             }
             References(frame) = 1;
             FramesInUse++;
             return frame;
+        }
+    }
+
+    /// <summary>Makes frames of memory that is only read; each has one reference for good, so that a store takes a copy.</summary>
+    /// <param name="pages">Page-aligned; good until the pool disposes of <paramref name="file"/>, at its own end.</param>
+    /// <returns>The first frame's number; the others follow it.</returns>
+    internal uint Map(byte* pages, int count, IDisposable file)
+    {
+        lock (_lock)
+        {
+            int first = _slabCount, slabs = (count + FramesPerSlab - 1) >> SlabShift;
+            if (first + slabs > MaxSlabs) throw new LabException("The moment has more pages than guest memory may have.");
+            for (int i = 0; i < slabs; i++)
+            {
+                _slabs[first + i] = (nint)(pages + ((long)i << (SlabShift + FrameShift)));
+                _references[first + i] = new int[FramesPerSlab];
+                Array.Fill(_references[first + i]!, 1);
+            }
+            _slabCount += slabs;
+            _mapped.Add((first, slabs, file));
+            return (uint)first << SlabShift;
         }
     }
 
@@ -102,19 +124,27 @@ public sealed unsafe class FramePool : IDisposable
 
     void AddSlab()
     {
-        ulong taken = (ulong)_slabCount << (SlabShift + FrameShift);
+        ulong taken = (ulong)_ownSlabs << (SlabShift + FrameShift);
         if (_slabCount == MaxSlabs || taken >= _limit.Bytes)
             throw new LabException(
                 $"Guest memory has reached its limit of {_limit}. Use fewer or smaller machines, or raise the lab's limit.");
         _slabs[_slabCount] = (nint)NativeMemory.AlignedAlloc((nuint)FramesPerSlab << FrameShift, SlabAlignment);
         _references[_slabCount] = new int[FramesPerSlab];
+        _next = (uint)_slabCount << SlabShift;
+        _end = _next + FramesPerSlab;
         _slabCount++;
+        _ownSlabs++;
     }
 
     void Free()
     {
         if (_isDisposed) return;
         _isDisposed = true;
+        foreach (var (first, slabs, file) in _mapped)
+        {
+            _slabs.AsSpan(first, slabs).Clear();
+            file.Dispose();
+        }
         for (int slab = 0; slab < _slabCount; slab++) NativeMemory.AlignedFree((void*)_slabs[slab]);
     }
 }

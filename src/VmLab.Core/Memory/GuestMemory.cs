@@ -33,13 +33,12 @@ public sealed unsafe class GuestMemory : IDisposable
     {
         Require.InRange(size, 1.MiB, 64.GiB);
         _pool = pool;
-        Size = new ByteSize(size.Bytes & ~(ulong)(PageSize - 1));
+        Size = SizeOf(size);
         _lowPages = Math.Min(Size.Bytes, LowTop) >> PageShift;
-        ulong top = Size.Bytes <= LowTop ? Size.Bytes : HighBase + Size.Bytes - LowTop;
-        TopPage = top >> PageShift;
+        TopPage = TopOf(Size) >> PageShift;
         _flags = new PageFlags[TopPage];
         Array.Fill(_flags, PageFlags.Clean | PageFlags.Shared);
-        _leaves = new MemoryLeaf[(TopPage + MemoryLeaf.Pages - 1) >> MemoryLeaf.Shift];
+        _leaves = new MemoryLeaf[LeavesOf(Size)];
         for (int i = 0; i < _leaves.Length; i++) _leaves[i] = MemoryLeaf.OfZeros();
     }
 
@@ -224,6 +223,18 @@ public sealed unsafe class GuestMemory : IDisposable
             _leaves[i] = MemoryLeaf.OfZeros();
         }
     }
+
+    /// <summary>What a memory of this size comes to, in whole pages.</summary>
+    public static ByteSize SizeOf(ByteSize size) => new(size.Bytes & ~(ulong)(PageSize - 1));
+
+    /// <summary>How many leaves the map of so much RAM has.</summary>
+    internal static ulong LeavesOf(ByteSize size) => ((TopOf(size) >> PageShift) + MemoryLeaf.Pages - 1) >> MemoryLeaf.Shift;
+
+    /// <summary>Whether a page is RAM in a memory of this size.</summary>
+    internal static bool IsRamOf(ByteSize size, ulong page) =>
+        page < Math.Min(size.Bytes, LowTop) >> PageShift || page >= HighBase >> PageShift && page < TopOf(size) >> PageShift;
+
+    static ulong TopOf(ByteSize size) => size.Bytes <= LowTop ? size.Bytes : HighBase + size.Bytes - LowTop;
 
     void Replace(ulong firstPage, ReadOnlySpan<uint> before, ReadOnlySpan<uint> after)
     {

@@ -12,11 +12,46 @@ namespace VmLab.Devices.Storage;
 public sealed class SparseImage
 {
     /// <summary>An image at one moment: immutable.</summary>
-    public sealed class Moment
+    public sealed class Moment : ISelfWritten<Moment>
     {
         internal Moment(Leaf?[] leaves) => Leaves = leaves;
 
         internal Leaf?[] Leaves { get; }
+
+        /// <summary>Writes, by leaf, how many chunks were written, which, and where they are.</summary>
+        public void Write(RecordWriter writer)
+        {
+            writer.WriteCount(Leaves.Length);
+            foreach (Leaf? leaf in Leaves)
+            {
+                int count = leaf?.Chunks.Count(chunk => chunk is not null) ?? 0;
+                writer.WriteCount(leaf is null ? 0 : count + 1);
+                for (int i = 0; i < LeafChunks && leaf is not null; i++)
+                {
+                    if (leaf.Chunks[i] is not { } chunk) continue;
+                    writer.WriteCount(i);
+                    writer.WritePage(new PageSource(chunk.Bytes));
+                }
+            }
+        }
+
+        public static Moment Read(RecordReader reader)
+        {
+            var leaves = new Leaf?[reader.ReadCount()];
+            for (int i = 0; i < leaves.Length; i++)
+            {
+                int count = reader.ReadCount();
+                if (count == 0) continue;
+                leaves[i] = new Leaf(new Chunk?[LeafChunks], new object());
+                for (int last = -1; count > 1; count--)
+                {
+                    int next = reader.ReadCount();
+                    if (next <= last || next >= LeafChunks) throw reader.Damaged("chunks of a disk are out of order");
+                    leaves[i]!.Chunks[last = next] = new Chunk(reader.ReadPage(), new object());
+                }
+            }
+            return new Moment(leaves);
+        }
     }
 
     const int ChunkShift = 12, ChunkSize = 1 << ChunkShift, LeafShift = 10, LeafChunks = 1 << LeafShift;

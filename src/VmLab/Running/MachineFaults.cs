@@ -111,6 +111,8 @@ sealed class MachineFaults(Rng random)
         Plan();
     }
 
+    public void Reseed(Rng random) => _random = random;
+
     ArmedFault Strike(ArmedFault armed, Struck target, ulong now)
     {
         MachineFault fault = armed.Fault;

@@ -1,0 +1,84 @@
+using System.Collections.Immutable;
+using VmLab.Core;
+using VmLab.Guests;
+
+namespace VmLab.Running;
+
+/// <summary>A moment as a file: what it is of, and all that the lab was.</summary>
+/// <param name="Fleet">Records of the fleet's definition, with a <see cref="GuestOfCaller"/> for each guest that only a program can
+/// define.</param>
+/// <param name="Guests">By machine, the hash of what it boots at its next power-on.</param>
+sealed record MomentFile(string Name, ImmutableArray<byte> Fleet, ImmutableArray<ulong?> Guests, LabMoment Lab)
+{
+    /// <exception cref="LabException">It cannot be written, or something in it is no plain data.</exception>
+    public void Write(string path)
+    {
+        var pages = new PageList();
+        var writer = new RecordWriter(pages);
+        writer.Write(this);
+        StateFile.Write(path, writer.Bytes, pages);
+    }
+
+    /// <exception cref="LabException">It is none, damaged, or of another VmLab.</exception>
+    public static (MomentFile File, FramePool Pool) Read(string path)
+    {
+        RecordReader reader = StateFile.Open(path, HostMemory.Free());
+        var file = reader.Read<MomentFile>();
+        reader.End();
+        return (file, reader.Pool);
+    }
+
+    public static ImmutableArray<byte> Define(Fleet fleet)
+    {
+        var writer = new RecordWriter(new PageList());
+        writer.Write(fleet.WithGuests(guest => IsPlain(guest) ? guest : new GuestOfCaller(guest.GetType().Name, guest.Readiness)));
+        return [.. writer.Bytes];
+    }
+
+    /// <summary>The fleet of the file, or the one given, which must be the same.</summary>
+    public Fleet FleetOr(Fleet? given)
+    {
+        if (given is not null)
+            return Define(given).AsSpan().SequenceEqual(Fleet.AsSpan()) ? given : throw new LabException(
+                $"It is of another fleet than \"{given.Name}\": {Told(Defined())}, and not {Told(given)}.");
+        Fleet own = Defined();
+        foreach (MachineSpec machine in own.Machines)
+            if (machine.Guest is GuestOfCaller guest)
+                throw new LabException($"{machine.Name} boots a {guest.Kind} of the program that saved it: give Moment.Load its fleet.");
+        return own;
+    }
+
+    Fleet Defined()
+    {
+        RecordReader reader = RecordReader.WithoutPages(Fleet.AsMemory());
+        var fleet = reader.Read<Fleet>();
+        reader.End();
+        return fleet;
+    }
+
+    static bool IsPlain(Guest guest)
+    {
+        try
+        {
+            new RecordWriter(new PageList()).Write(guest);
+            return true;
+        }
+        catch (LabException)
+        {
+            return false;
+        }
+    }
+
+    static string Told(Fleet fleet) => $"\"{fleet.Name}\" with seed {fleet.RootSeed} and "
+        + string.Join(", ", fleet.Machines.Select(machine => $"{machine.Name} {machine.MemorySize} {machine.Guest}"));
+}
+
+/// <summary>Stands in a file for a guest that a program defines.</summary>
+/// <param name="Kind">Name of its type.</param>
+sealed record GuestOfCaller(string Kind, Readiness When) : Guest
+{
+    public override Readiness Readiness => When;
+
+    public override Task<IBootable> PrepareAsync(IProgress<string> progress, CancellationToken cancellation) =>
+        throw new LabException($"A {Kind} is known to the program that defined it alone: give Moment.Load its fleet.");
+}
