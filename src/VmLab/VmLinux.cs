@@ -34,11 +34,12 @@ public sealed class VmLinux
 
     /// <summary>The loaded modules, the youngest first, as /proc/modules lists them.</summary>
     /// <inheritdoc cref="Kernel"/>
-    public IReadOnlyList<KernelModule> Modules => Kernel.Symbols.Modules;
+    public IReadOnlyList<KernelModule> Modules => Kernel.Modules;
 
-    /// <summary>The kernel has begun to panic since it was booted.</summary>
-    /// <inheritdoc cref="Kernel"/>
-    public bool Panicked => Kernel.HasPanicked;
+    /// <summary>
+    /// The kernel has begun to panic since it was booted. While it is not up, and of a guest that is no Linux, the console tells.
+    /// </summary>
+    public bool Panicked => _vm.HasPanicked || IsFound && Kernel.HasPanicked;
 
     /// <summary>The kernel has oopsed since it was booted: an exception in its own code, or a BUG.</summary>
     /// <inheritdoc cref="Kernel"/>
@@ -59,6 +60,9 @@ public sealed class VmLinux
         if (_symbols is not null) _vm.WatchForPanics(_symbols);
         return _symbols;
     }
+
+    // A condition that is asked in every quantum must not search all memory each time until there is a kernel.
+    bool IsFound => _symbols is not null || _vm.IsWatchedForPanics;
 
     Machines.LinearMemory Space() => Symbols.Space(_vm.Powered.Machine.Pc.LinearMemory);
 }

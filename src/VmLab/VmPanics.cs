@@ -21,6 +21,8 @@ public sealed partial class Vm
         _crashes.IsAnnounced = true;
     }
 
+    internal bool IsWatchedForPanics => _crashes.Address != 0;
+
     /// <summary>The guest's symbols are known.</summary>
     internal void WatchForPanics(KernelSymbols symbols) => _crashes.Arm(symbols);
 

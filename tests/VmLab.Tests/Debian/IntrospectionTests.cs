@@ -123,6 +123,43 @@ public sealed class IntrospectionTests(bool isCloud)
     });
 
     [Test]
+    public void A_kernel_without_type_information_is_told()
+    {
+        ulong types = 0;
+        _debian.Fork((_, vm) => Task.FromResult(types = vm.Linux.Symbol("__start_BTF")));
+
+        _debian.Fork((_, vm) =>
+        {
+            vm.Powered.Machine.Pc.LinearMemory.Write(types, new byte[2]);
+            foreach (Func<object> look in new Func<object>[] { () => vm.Linux.Tasks, () => vm.Linux.Modules, () => vm.Linux.KernelLog })
+                Assert.That(() => look(), Throws.TypeOf<LabException>().With.Message.Contains("without CONFIG_DEBUG_INFO_BTF"));
+            Assert.That((vm.Linux.Panicked, vm.Linux.Oopsed), Is.EqualTo((false, false)));
+            return Task.CompletedTask;
+        });
+    }
+
+    [Test]
+    public void Damaged_structures_are_read_as_far_as_they_lead() => _debian.Fork((_, vm) =>
+    {
+        LinuxKernel kernel = vm.Linux.Kernel;
+        ulong ring = vm.Linux.Symbol("prb").UInt64;
+        (ulong Start, int Length)[] structures =
+        [
+            (ring, 256), (vm.Memory.Linear.Read64(ring + 8), 64 << 10), (vm.Memory.Linear.Read64(ring + 16), 64 << 10),
+            (vm.Linux.Symbol("init_task"), 8192), (vm.Linux.Symbol("modules"), 16), (vm.Linux.Modules[0].Base, 4096),
+        ];
+        Rng random = Rng.FromSeed(1);
+        for (int i = 0; i < 300; i++)
+        {
+            var (start, length) = structures[(int)random.NextBelow((ulong)structures.Length)];
+            byte[] damage = BitConverter.GetBytes(random.Next() >> (int)random.NextBelow(64));
+            kernel.Memory.Write(start + random.NextBelow((ulong)length) / 8 * 8, damage);
+            Assert.That(() => (vm.Linux.KernelLog.Text, vm.Linux.Tasks.ToString(), vm.Linux.Modules.Count), Throws.Nothing);
+        }
+        return Task.CompletedTask;
+    });
+
+    [Test]
     public void To_look_changes_nothing() => _debian.Fork((_, vm) =>
     {
         ulong before = vm.StateHash;
