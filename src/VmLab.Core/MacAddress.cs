@@ -10,6 +10,9 @@ public readonly record struct MacAddress(ulong Bits)
 
     public static MacAddress Broadcast { get; } = new(0xFFFF_FFFF_FFFF);
 
+    /// <summary>Broadcast or multicast: meant for several.</summary>
+    public bool IsGroup => (Bits >> 40 & 1) != 0;
+
     public static MacAddress Read(ReadOnlySpan<byte> bytes)
     {
         ulong bits = 0;

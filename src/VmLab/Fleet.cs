@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using VmLab.Networks;
 
 namespace VmLab;
 
@@ -16,8 +17,14 @@ public sealed record Fleet
 
     public ImmutableArray<MachineSpec> Machines { get; private init; } = [];
 
-    /// <summary>How far machines run between meetings. Without links they meet only for the script's sake.</summary>
+    /// <summary>The networks between the machines.</summary>
+    public ImmutableArray<LinkSpec> Links { get; private init; } = [];
+
+    /// <summary>How far machines run between meetings at most. Without links they meet only for the script's sake.</summary>
     internal static TimeSpan Quantum => TimeSpan.FromMilliseconds(10);
+
+    /// <summary>How far machines run between meetings: no further than the fastest frame takes.</summary>
+    internal TimeSpan Lookahead => Links.Select(link => link.LatencyTime).Append(Quantum).Min();
 
     /// <exception cref="ArgumentException"><paramref name="name"/> is empty.</exception>
     public static Fleet Define(string name)
@@ -48,6 +55,26 @@ public sealed record Fleet
         return this with { Machines = Machines.Add(machine) };
     }
 
+    /// <summary>Connects machines by a switch, and names the network for the script: <c>lab[lan]</c>.</summary>
+    /// <remarks>
+    /// Each machine gets a network card for it, and for the asking an address, 10.0.N.1 and up for the N-th network from 0, and
+    /// the other machines' names.
+    /// </remarks>
+    /// <exception cref="LabException">The name is taken, or a machine is not in the fleet, or named twice.</exception>
+    public Fleet Lan(string name, out LinkRef lan, IEnumerable<VmRef> machines, Func<LinkSpec, LinkSpec>? define = null)
+    {
+        lan = new LinkRef(name);
+        return With(LinkKind.Lan, name, [.. machines.Select(machine => machine.Name)], define);
+    }
+
+    /// <summary>Connects two machines by a cable.</summary>
+    /// <inheritdoc cref="Lan"/>
+    public Fleet Wire(string name, out LinkRef wire, VmRef one, VmRef other, Func<LinkSpec, LinkSpec>? define = null)
+    {
+        wire = new LinkRef(name);
+        return With(LinkKind.Wire, name, [one.Name, other.Name], define);
+    }
+
     /// <summary>The same fleet with other guests in its machines.</summary>
     internal Fleet WithGuests(Func<Guest, Guest> change) => this with
     {
@@ -55,9 +82,33 @@ public sealed record Fleet
     };
 
     public bool Equals(Fleet? other) =>
-        other is not null && Name == other.Name && RootSeed == other.RootSeed && Machines.SequenceEqual(other.Machines);
+        other is not null && Name == other.Name && RootSeed == other.RootSeed && Machines.SequenceEqual(other.Machines)
+        && Links.SequenceEqual(other.Links);
 
-    public override int GetHashCode() => HashCode.Combine(Name, RootSeed, Machines.Length);
+    public override int GetHashCode() => HashCode.Combine(Name, RootSeed, Machines.Length, Links.Length);
+
+    Fleet With(LinkKind kind, string name, IReadOnlyList<string> machines, Func<LinkSpec, LinkSpec>? define)
+    {
+        const int MostLinks = 256;
+        string network = $"The network \"{name}\" of fleet \"{Name}\"";
+        if (Links.Any(other => other.Name == name)) throw new LabException($"{network} is there already: give each its own name.");
+        if (Links.Length == MostLinks) throw new LabException($"{network} is one too many: a fleet has {MostLinks} at most.");
+        if (machines.Count is < 2 or > LinkSpec.MostPorts)
+            throw new LabException($"{network} has {machines.Count} machines: it takes 2 to {LinkSpec.MostPorts}.");
+        if (machines.GroupBy(machine => machine).FirstOrDefault(group => group.Count() > 1) is { } twice)
+            throw new LabException($"{network} names {twice.Key} twice: a machine has one place on a network.");
+        if (machines.FirstOrDefault(machine => Machines.All(spec => spec.Name != machine)) is { } stranger)
+            throw new LabException($"{network} names {stranger}, which is no machine of the fleet: define it before, with .Vm(...).");
+
+        var link = new LinkSpec(name, kind, Links.Length, [.. machines.Select((machine, place) => new LinkPort(
+            machine, FleetNames.CardOf(Links.Length, (byte)(place + 1)), FleetNames.AddressOf(Links.Length, (byte)(place + 1))))]);
+        return this with
+        {
+            Links = Links.Add(define is null ? link : define(link)),
+            Machines = [.. Machines.Select(machine => link.Ports.FirstOrDefault(port => port.Machine == machine.Name) is { } port
+                ? machine.Nic(port.Card) : machine)],
+        };
+    }
 }
 
 /// <summary>A machine of a fleet, by name; good in every lab of that fleet.</summary>

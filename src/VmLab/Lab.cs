@@ -20,8 +20,7 @@ public sealed partial class Lab : IAsyncDisposable
 {
     const int MostEvents = 100_000, ReportedLines = 10;
 
-    static readonly ulong s_quantum = (ulong)Fleet.Quantum.TotalNanoseconds;
-
+    readonly ulong _quantum;
     readonly LabOptions _options;
     readonly Pump _pump;
     readonly Crew _crew;
@@ -53,6 +52,8 @@ public sealed partial class Lab : IAsyncDisposable
         _sharesPool = root is not null;
         _options = options;
         _pump = pump;
+        _quantum = (ulong)fleet.Lookahead.TotalNanoseconds;
+        _links = LinksOf(fleet);
         _shuffle = Rng.FromSeed(options.ShuffleSeed ?? 0);
         if (options.Hashes is { Length: > 0 } path) _hashes = new HashLog(path, appends: pump.Labs.Count > 0);
         int threads = Require.InRange(options.Threads, 0, 256);
@@ -219,6 +220,7 @@ public sealed partial class Lab : IAsyncDisposable
         Nanoseconds = moment.State.Nanoseconds;
         _agenda.Rewind(Nanoseconds);
         for (int i = 0; i < _machines.Count; i++) _machines[i].Restore(moment.State.Machines[i]);
+        RestoreLinks(moment.State);
         if (moment.Seed != Seed) Reseed();
         Add(null, $"restored \"{moment.Name}\"");
         return Task.CompletedTask;
@@ -276,8 +278,10 @@ public sealed partial class Lab : IAsyncDisposable
     /// <summary>Writes a remark into the timeline.</summary>
     public void Note(string remark) => Add(null, remark);
 
-    /// <summary>Hash of all machines: equal for equal runs, whatever the threads.</summary>
-    public ulong StateHash() => _machines.Aggregate(new StateHash(), (hash, machine) => hash.Add(machine.StateHash)).Value;
+    /// <summary>Hash of all machines and networks: equal for equal runs, whatever the threads.</summary>
+    public ulong StateHash() => _links.Aggregate(
+        _machines.Aggregate(new StateHash(), (hash, machine) => hash.Add(machine.StateHash)),
+        (hash, link) => hash.Add(link.StateHash)).Value;
 
     /// <summary>Where the lab stands: seed, guest time, and the last lines of each console.</summary>
     public string Report() => _lastReport ?? ReportOf(_machines);

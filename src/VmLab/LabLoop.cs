@@ -140,6 +140,7 @@ public sealed partial class Lab
         _guests = root.Guests;
         foreach (MachineSpec spec in Fleet.Machines)
             _machines.Add(new Vm(this, spec, _machines.Count, _guests[_machines.Count], build, root.State.Machines[_machines.Count]));
+        RestoreLinks(root.State);
         if (root.Seed != Seed) Reseed();
         Add(null, $"grown from \"{root.Name}\"");
         StartTrace();
@@ -171,7 +172,7 @@ public sealed partial class Lab
 
     ulong NextTarget()
     {
-        ulong target = Math.Min((Nanoseconds / s_quantum + 1) * s_quantum, Math.Max(_agenda.Next, Nanoseconds));
+        ulong target = Math.Min((Nanoseconds / _quantum + 1) * _quantum, Math.Max(_agenda.Next, Nanoseconds));
         foreach (Wait wait in _waits) target = Math.Min(target, wait.LimitAt);
         return target;
     }
@@ -216,6 +217,7 @@ public sealed partial class Lab
         _hashes?.Flush();
         KernelPanicException? crashed = SettleCrashes();
         foreach (Vm machine in _machines) machine.SettleStatus();
+        SettleLinks();
         _isSettling = false;
         WriteTimeline();
         if (crashed is not null) Break(crashed);
@@ -246,13 +248,15 @@ public sealed partial class Lab
                 + "with `await lab.RunFor(1.Microseconds)`.");
         _sharesPool = true;
         Add(null, $"snapshot \"{name}\"");
-        return new Moment(name, Fleet, Pool, _guests, new LabMoment(Seed, Nanoseconds, [.. _machines.Select(machine => machine.Snapshot())]));
+        return new Moment(name, Fleet, Pool, _guests, new LabMoment(
+            Seed, Nanoseconds, [.. _machines.Select(machine => machine.Snapshot())], [.. _links.Select(link => link.Snapshot())]));
     }
 
     /// <summary>From a moment of another seed on, what the lab draws for its machines follows from its own.</summary>
     void Reseed()
     {
         foreach (Vm machine in _machines) machine.Faults.Reseed(Rng.FromSeed(Seed).Child("faults").Child(machine.Name));
+        foreach (Link link in _links) link.Reseed();
     }
 
     void Shuffle(List<PoweredMachine> machines)

@@ -124,13 +124,14 @@ public sealed class Moment : IDisposable
 
     static void Check(MomentFile file, Fleet fleet)
     {
-        bool fits = file.Lab.Machines.Length == fleet.Machines.Length && file.Guests.Length == fleet.Machines.Length;
+        bool fits = file.Lab.Machines.Length == fleet.Machines.Length && file.Guests.Length == fleet.Machines.Length
+            && file.Lab.Links.Select(link => link.Segment.Ports.Count).SequenceEqual(fleet.Links.Select(link => link.Ports.Length));
         for (int i = 0; fits && i < fleet.Machines.Length; i++)
         {
             VmMoment machine = file.Lab.Machines[i];
             fits = machine.PowerOns > 0 && machine.Powered.Machine.Memory.Size == GuestMemory.SizeOf(fleet.Machines[i].MemorySize);
         }
-        if (!fits) throw new LabException("It has other machines than its fleet.");
+        if (!fits) throw new LabException("It has other machines or networks than its fleet.");
     }
 
     async Task<ImmutableArray<IBootable>> PrepareGuests()

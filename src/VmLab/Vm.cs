@@ -38,6 +38,7 @@ public sealed partial class Vm
         _crashes = new CrashHook(this);
         if (spec.Guest!.Readiness.HasChannel) _channel = new CommandChannel(bytes => Powered.Machine.SendToChannel(bytes));
         Faults = new MachineFaults(Rng.FromSeed(lab.Seed).Child("faults").Child(spec.Name));
+        Ports = lab.PortsOf(spec);
         if (moment is null) PowerOn();
         else Begin(moment);
     }
@@ -80,6 +81,8 @@ public sealed partial class Vm
     internal int Index { get; }
 
     internal MachineFaults Faults { get; }
+
+    internal MachinePorts Ports { get; }
 
     internal PoweredMachine Powered => _powered ?? throw new LabException($"{Name} belongs to a lab that is closed.");
 
@@ -203,6 +206,7 @@ public sealed partial class Vm
         Lab.RequireOpen();
         if (_pausedAt is not { } pausedAt) return;
         Powered.Delay(Lab.Nanoseconds - pausedAt);
+        Ports.HoldUntil(Lab.Nanoseconds);
         _pausedAt = null;
         Lab.Add(this, "continued");
     }
@@ -222,7 +226,8 @@ public sealed partial class Vm
         _crashes.Forget();
         Faults.PowerOn(Lab.Nanoseconds);
         IMachine machine = _build(ConfigOf(_powerOns) with { Devices = devices }, Lab.Pool, null);
-        _powered = new PoweredMachine(Name, machine, Lab.Nanoseconds, Faults, Lab.KeepsHashes);
+        _powered = new PoweredMachine(Name, machine, Lab.Nanoseconds, Faults, Ports, Lab.KeepsHashes);
+        Ports.PowerOn(machine, Lab.Nanoseconds);
         if (_gdb is not null) machine.Serve(_gdb);
         foreach (IHook hook in _hooks) hook.Arm(_powered.Machine.Pc);
         _powerOns++;
@@ -320,7 +325,7 @@ public sealed partial class Vm
     void Begin(VmMoment moment)
     {
         IMachine machine = _build(ConfigOf(moment.PowerOns - 1), Lab.Pool, moment.Powered.Machine);
-        _powered = new PoweredMachine(Name, machine, startedAt: 0, Faults, Lab.KeepsHashes);
+        _powered = new PoweredMachine(Name, machine, startedAt: 0, Faults, Ports, Lab.KeepsHashes);
         _powered.Take(moment.Powered);
         Take(moment);
     }

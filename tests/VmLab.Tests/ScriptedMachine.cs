@@ -29,6 +29,7 @@ sealed class ScriptedMachine : IMachine
     readonly StateHash _history = new();
     Action<byte> _console = _ => { };
     Action<byte> _channel = _ => { };
+    readonly SortedDictionary<ulong, Action<ReadOnlyMemory<byte>>?> _cards = [];
     int _order;
 
     ScriptedMachine(MachineConfig config)
@@ -75,6 +76,24 @@ sealed class ScriptedMachine : IMachine
     public void Stops(MachineStatus status) => Status = status;
 
     public void Connect(Action<byte> console, Action<byte> channel) => (_console, _channel) = (console, channel);
+
+    /// <summary>Called with each frame that arrives.</summary>
+    public Action<byte[]> OnFrame { get; set; } = _ => { };
+
+    public bool IsLinkUp { get; private set; }
+
+    /// <summary>Sends a frame from its first network card.</summary>
+    public void Sends(byte[] frame) => _cards.First().Value?.Invoke(frame);
+
+    public void Plug(MacAddress card, Action<ReadOnlyMemory<byte>>? sent) => _cards[card.Bits] = sent;
+
+    public void SetLink(MacAddress card, bool isUp) => IsLinkUp = isUp;
+
+    public void Receive(MacAddress card, ReadOnlySpan<byte> frame)
+    {
+        _history.Add(Now).Add(card.Bits).Add(frame);
+        OnFrame(frame.ToArray());
+    }
 
     public void SendToConsole(ReadOnlySpan<byte> bytes)
     {

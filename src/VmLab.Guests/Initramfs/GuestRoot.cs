@@ -16,7 +16,7 @@ static class GuestRoot
 
     const uint Executable = 0x1ED, Plain = 0x1A4, Sticky = 0x3FF, Private = 0x1C0;      // 755, 644, 1777, 700
 
-    static readonly string[] s_ownFiles = ["init", "inittab", "profile", "fstab"];
+    static readonly string[] s_ownFiles = ["init", "inittab", "profile", "fstab", "udhcpc"];
 
     static readonly string[] s_directories =
         ["dev", "etc", "home", "mnt", "opt", "proc", "run", "srv", "sys", "usr/share", "var/lib", "var/log"];
@@ -38,6 +38,7 @@ static class GuestRoot
         root.AddFile("etc/inittab", Plain, Resource("inittab"));
         root.AddFile("etc/profile", Plain, Resource("profile"));
         root.AddFile("etc/fstab", Plain, Resource("fstab"));
+        root.AddFile("etc/udhcpc/default.script", Executable, Resource("udhcpc"));
         root.AddLink("etc/mtab", "/proc/self/mounts");
         root.AddFile(
             "etc/passwd", Plain,

@@ -26,6 +26,17 @@ interface IMachine : IDisposable
     /// </summary>
     void Connect(Action<byte> console, Action<byte> channel);
 
+    /// <summary>Plugs a cable into a network card.</summary>
+    /// <param name="sent">Called with each frame the guest sends, at machine time <see cref="Now"/>, on the thread that runs
+    /// the machine; <see langword="null"/> unplugs the cable.</param>
+    void Plug(MacAddress card, Action<ReadOnlyMemory<byte>>? sent);
+
+    /// <summary>Says whether the cable of a network card leads somewhere.</summary>
+    void SetLink(MacAddress card, bool isUp);
+
+    /// <summary>A frame has arrived at a network card.</summary>
+    void Receive(MacAddress card, ReadOnlySpan<byte> frame);
+
     void SendToConsole(ReadOnlySpan<byte> bytes);
 
     void SendToChannel(ReadOnlySpan<byte> bytes);

@@ -6,4 +6,5 @@ namespace VmLab.Running;
 /// <param name="Seed">Of the run that it is of.</param>
 /// <param name="Nanoseconds">Guest time since the lab's start.</param>
 /// <param name="Machines">In the order of the fleet.</param>
-sealed record LabMoment(ulong Seed, ulong Nanoseconds, ImmutableArray<VmMoment> Machines);
+/// <param name="Links">In the order of the fleet.</param>
+sealed record LabMoment(ulong Seed, ulong Nanoseconds, ImmutableArray<VmMoment> Machines, ImmutableArray<LinkMoment> Links);

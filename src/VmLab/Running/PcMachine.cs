@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using VmLab.Core;
+using VmLab.Devices.Virtio;
 using VmLab.Introspection;
 using VmLab.Machines;
 using VmLab.Machines.Gdb;
@@ -30,6 +31,12 @@ sealed class PcMachine(Machine machine) : IMachine
         machine.Console.Received = console;
         machine.Channel.Received = channel;
     }
+
+    public void Plug(MacAddress card, Action<ReadOnlyMemory<byte>>? sent) => Card(card).Sent = sent;
+
+    public void SetLink(MacAddress card, bool isUp) => Card(card).IsLinkUp = isUp;
+
+    public void Receive(MacAddress card, ReadOnlySpan<byte> frame) => Card(card).Receive(frame);
 
     public void SendToConsole(ReadOnlySpan<byte> bytes) => machine.Console.Send(bytes);
 
@@ -70,4 +77,6 @@ sealed class PcMachine(Machine machine) : IMachine
     }
 
     public void Dispose() => machine.Dispose();
+
+    VirtioNet Card(MacAddress address) => machine.Virtio.OfType<VirtioNet>().First(card => card.Address == address);
 }

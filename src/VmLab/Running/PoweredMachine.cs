@@ -17,19 +17,21 @@ sealed class PoweredMachine : IDisposable
     public const ulong CheckpointInterval = 100_000_000;
 
     // What a machine retires in a quantum before it is worth another thread.
-    const ulong HeavyCounts = 200_000;
+    const ulong HeavyCounts = 50_000;
 
     readonly IMachine _machine;
     readonly bool _keepsHashes;
     readonly MachineFaults _faults;
+    readonly MachinePorts _ports;
     MachineClock _clock;
     ulong _retiredBefore;
 
     /// <param name="startedAt">Lab time of the power-on.</param>
-    public PoweredMachine(string name, IMachine machine, ulong startedAt, MachineFaults faults, bool keepsHashes)
+    public PoweredMachine(string name, IMachine machine, ulong startedAt, MachineFaults faults, MachinePorts ports, bool keepsHashes)
     {
         _machine = machine;
         _faults = faults;
+        _ports = ports;
         _clock = new MachineClock(startedAt, 0, Drift: 0);
         _keepsHashes = keepsHashes;
         machine.Connect(
@@ -39,6 +41,7 @@ sealed class PoweredMachine : IDisposable
                 if (faults.Look(name, value, Now)) machine.Pc.Interrupt();
             },
             value => Arrivals.Add(new Arrival(Now, IsChannel: true, value)));
+        ports.Plug(this);
     }
 
     public IMachine Machine => _machine;
@@ -66,7 +69,11 @@ sealed class PoweredMachine : IDisposable
     {
         try
         {
-            while (RunTo(Math.Min(labTime, _faults.NextAt)) is { } reached && reached >= _faults.NextAt) Strike(reached);
+            while (RunTo(Math.Min(labTime, NextAt)) is { } reached && reached >= NextAt)
+            {
+                _ports.Deliver(_machine, reached);
+                if (reached >= _faults.NextAt) Strike(reached);
+            }
         }
         catch (Exception crash)
         {
@@ -75,6 +82,9 @@ sealed class PoweredMachine : IDisposable
         IsHeavy = _machine.Retired - _retiredBefore > HeavyCounts;
         _retiredBefore = _machine.Retired;
     }
+
+    // Lab time of the next thing that comes from outside.
+    ulong NextAt => Math.Min(_faults.NextAt, _ports.NextAt);
 
     /// <summary>The machine's clock stood still for so long.</summary>
     public void Delay(ulong nanoseconds) => _clock = _clock.Delayed(nanoseconds);
