@@ -26,7 +26,8 @@ public sealed record KernelTask(
 
     /// <summary>Every task of a kernel, process by process from the oldest, each with its threads behind it.</summary>
     /// <remarks>
-    /// The idle task, number 0, is left out, as in /proc; a damaged list ends where it leads nowhere or back into itself. Numbers are those of the first pid namespace.
+    /// The idle task, number 0, is left out, as in /proc; a damaged list ends where it leads nowhere or back into itself. Numbers
+    /// are those of the first pid namespace.
     /// Source: Linux 6.1, include/linux/sched.h, "struct task_struct"; include/linux/sched/signal.h, "for_each_process_thread".
     /// </remarks>
     internal static List<KernelTask> ReadAll(LinuxKernel kernel)

@@ -58,7 +58,8 @@ public sealed class KernelPanicException : GuestException
         int counted = Array.FindLastIndex(texts, text => text.Contains(" [#", StringComparison.Ordinal));
         if (counted < 0) return "";
         string cause = texts[Math.Max(0, counted - LinesBefore)..counted].LastOrDefault(
-            text => text.StartsWith("BUG: ", StringComparison.Ordinal) || text.StartsWith("kernel BUG at ", StringComparison.Ordinal), texts[counted]);
+            text => text.StartsWith("BUG: ", StringComparison.Ordinal) || text.StartsWith("kernel BUG at ", StringComparison.Ordinal),
+            texts[counted]);
         return $": {VmConsole.Printable(cause)}";
     }
 }
