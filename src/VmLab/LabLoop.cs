@@ -64,6 +64,7 @@ public sealed partial class Lab
         _watchdog?.Begin();
         using (_options.Stop.UnsafeRegister(_ => DropGdb(), null)) _crew.Run(running, target);
         _watchdog?.End();
+        ulong before = Nanoseconds;
         Nanoseconds = target;
         if (_stall is { } stall) Break(new InfrastructureException($"{stall}{Environment.NewLine}{Report()}"));
         if (IsKilledByGdb) EndWaits(wait => wait.Cancel(new CancellationToken(canceled: true)));
@@ -73,6 +74,7 @@ public sealed partial class Lab
             return;
         }
         Settle();
+        LookForPlaces(before);
         _trace?.Look();
         _options.Observer?.Advanced(this);
     }
@@ -94,6 +96,7 @@ public sealed partial class Lab
     internal void Close()
     {
         if (_isClosed) return;
+        NoteUnfired();
         _lastReport = ReportOf(_machines);
         _isClosed = true;
         EndWaits(wait => wait.Fail(new LabException($"Lab \"{Fleet.Name}\" was closed while this was awaited.")));
@@ -118,6 +121,7 @@ public sealed partial class Lab
     {
         await using Lab lab = await StartAsync(fleet, options ?? pump.Options);
         await script(lab);
+        lab.RequireFired();
         if (lab.Unmet is [var first, ..]) throw new InvariantException($"It was never so that {first}.", lab.Report());
     }
 
@@ -142,6 +146,7 @@ public sealed partial class Lab
             _machines.Add(new Vm(this, spec, _machines.Count, _guests[_machines.Count], build, root.State.Machines[_machines.Count]));
         RestoreLinks(root.State);
         if (root.Seed != Seed) Reseed();
+        ArmPlaces();
         Add(null, $"grown from \"{root.Name}\"");
         StartTrace();
     }

@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Text;
 using VmLab.Core;
+using VmLab.Devices.Storage;
 using VmLab.Guests;
 using VmLab.Introspection;
 using VmLab.Machines;
@@ -76,6 +77,8 @@ sealed class ScriptedMachine : IMachine
     public void Stops(MachineStatus status) => Status = status;
 
     public void Connect(Action<byte> console, Action<byte> channel) => (_console, _channel) = (console, channel);
+
+    public void ObserveDisks(Action<string, DiskRequest> requested, Action<string, string> affected) { }
 
     /// <summary>Called with each frame that arrives.</summary>
     public Action<byte[]> OnFrame { get; set; } = _ => { };

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using VmLab.Core;
+using VmLab.Devices.Storage;
 using VmLab.Introspection;
 using VmLab.Machines;
 using VmLab.Machines.Gdb;
@@ -25,6 +26,9 @@ interface IMachine : IDisposable
     /// Called with each byte the guest sends, at machine time <see cref="Now"/>, on the thread that runs the machine.
     /// </summary>
     void Connect(Action<byte> console, Action<byte> channel);
+
+    /// <inheritdoc cref="Machine.ObserveDisks"/>
+    void ObserveDisks(Action<string, DiskRequest> requested, Action<string, string> affected);
 
     /// <summary>Plugs a cable into a network card.</summary>
     /// <param name="sent">Called with each frame the guest sends, at machine time <see cref="Now"/>, on the thread that runs

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using VmLab.Core;
+using VmLab.Devices.Storage;
 using VmLab.Devices.Virtio;
 using VmLab.Introspection;
 using VmLab.Machines;
@@ -31,6 +32,9 @@ sealed class PcMachine(Machine machine) : IMachine
         machine.Console.Received = console;
         machine.Channel.Received = channel;
     }
+
+    public void ObserveDisks(Action<string, DiskRequest> requested, Action<string, string> affected) =>
+        machine.ObserveDisks(requested, affected);
 
     public void Plug(MacAddress card, Action<ReadOnlyMemory<byte>>? sent) => Card(card).Sent = sent;
 
