@@ -20,7 +20,7 @@ public sealed partial class Lab
         if (fault is not MachineFault machineFault) throw new LabException($"A lab has no place for a {fault.GetType().Name}.");
         Vm machine = this[machineFault.Machine];
         if (fault.Trigger is CountedTrigger trigger) RequirePlace(this[trigger.Machine], trigger);
-        machineFault.RequireTarget(machine.Spec);
+        machineFault.RequireTarget(machine);
         machine.Faults.Arm(machineFault, Nanoseconds);
         if (fault.Trigger is not PlaceTrigger place) return;
         FindPlaces(this[place.Machine]);

@@ -106,7 +106,7 @@ public sealed partial class Vm
     {
         Lab.RequireOpen();
         ChannelTask task = Channel.Run(command);
-        Lab.Add(this, $"runs `{Brief(command)}`");
+        Lab.Add(this, $"runs `{Brief(command)}`", EventKind.CommandBegun, task.Id);
         return End(task, command, within, cancellation);
     }
 
@@ -197,7 +197,7 @@ public sealed partial class Vm
     public void Reset()
     {
         Lab.RequireOpen();
-        Lab.Add(this, "reset");
+        Lab.Add(this, "reset", EventKind.Stopped);
         PowerOn();
     }
 
@@ -207,7 +207,7 @@ public sealed partial class Vm
         Lab.RequireOpen();
         if (IsPaused || Status != MachineStatus.Running) return;
         _pausedAt = Lab.Nanoseconds;
-        Lab.Add(this, "paused");
+        Lab.Add(this, "paused", EventKind.Paused);
     }
 
     /// <summary>Goes on where <see cref="Pause"/> stopped: for the guest, no time has passed.</summary>
@@ -218,7 +218,7 @@ public sealed partial class Vm
         Powered.Delay(Lab.Nanoseconds - pausedAt);
         Ports.HoldUntil(Lab.Nanoseconds);
         _pausedAt = null;
-        Lab.Add(this, "continued");
+        Lab.Add(this, "continued", EventKind.Continued);
     }
 
     public override string ToString() => $"{Name} ({(IsPaused ? "paused" : Status)})";
@@ -242,7 +242,7 @@ public sealed partial class Vm
         foreach (IHook hook in _hooks) hook.Arm(_powered.Machine.Pc);
         _powerOns++;
         _lastStatus = MachineStatus.Running;
-        Lab.Add(this, "powered on");
+        Lab.Add(this, "powered on", EventKind.PoweredOn);
         Lab.ForgetPlaces(this);
     }
 
@@ -309,7 +309,7 @@ public sealed partial class Vm
         Powered.Happened.Clear();
         foreach (var (time, what) in _debugged) Lab.Add(this, time, what);
         _debugged.Clear();
-        foreach (var (time, what) in Faults.Done) Lab.Add(this, time, $"fault: {what}");
+        foreach (var (time, what) in Faults.Done) Lab.Add(this, time, $"fault: {what}", EventKind.Fault);
         Faults.Done.Clear();
     }
 
@@ -369,6 +369,7 @@ public sealed partial class Vm
 
     void DeliverToConsole(Arrival arrival)
     {
+        Lab.Record.Now[Index].Console.Add(arrival.Time, arrival.Value);
         if (Console.Receive(arrival.Value)) _crashes.Add(new KernelCrash(arrival.Time, IsPanic: true));
     }
 
@@ -379,10 +380,11 @@ public sealed partial class Vm
         ChannelTask? done = _channel.Receive(arrival.Value);
         if (!wasReady && _channel.IsReady)
         {
-            Lab.Add(this, arrival.Time, "is up");
+            Lab.Add(this, arrival.Time, "is up", EventKind.Up);
             Linux.FindSymbols();
         }
-        if (done is { Command: { } command }) Lab.Add(this, arrival.Time, $"`{Brief(command)}` ended: exit code {done.ExitCode}");
+        if (done is { Command: { } command })
+            Lab.Add(this, arrival.Time, $"`{Brief(command)}` ended: exit code {done.ExitCode}", EventKind.CommandEnded, done.Id);
     }
 
     // A line of the timeline is one line.
@@ -393,10 +395,19 @@ public sealed partial class Vm
         return line.Length <= Longest ? line : line[..Longest] + "...";
     }
 
+<<<<<<< HEAD
+=======
+    void NotePanic(ulong time)
+    {
+        if (!HasPanicked) Lab.Add(this, time, "kernel panic", EventKind.Failure);
+        HasPanicked = true;
+    }
+
+>>>>>>> main
     ShellResult Abandoned(string command, ChannelTask task, ShellOutcome outcome)
     {
         Channel.Abandon(task);
-        Lab.Add(this, $"`{Brief(command)}` was given up: {outcome}");
+        Lab.Add(this, $"`{Brief(command)}` was given up: {outcome}", EventKind.CommandEnded, task.Id);
         return Result(command, task, outcome);
     }
 
@@ -417,6 +428,6 @@ public sealed partial class Vm
             MachineStatus.Reset => "reset by the guest",
             MachineStatus.Stuck => "stuck: halted with interrupts off",
             var other => other.ToString(),
-        });
+        }, EventKind.Stopped);
     }
 }
