@@ -395,15 +395,6 @@ public sealed partial class Vm
         return line.Length <= Longest ? line : line[..Longest] + "...";
     }
 
-<<<<<<< HEAD
-=======
-    void NotePanic(ulong time)
-    {
-        if (!HasPanicked) Lab.Add(this, time, "kernel panic", EventKind.Failure);
-        HasPanicked = true;
-    }
-
->>>>>>> main
     ShellResult Abandoned(string command, ChannelTask task, ShellOutcome outcome)
     {
         Channel.Abandon(task);

@@ -35,7 +35,7 @@ public sealed partial class Vm
         {
             if (crash.IsPanic && HasPanicked) continue;   // the console repeats it
             HasPanicked |= crash.IsPanic;
-            Lab.Add(this, crash.Time, crash.IsPanic ? "kernel panic" : "kernel oops");
+            Lab.Add(this, crash.Time, crash.IsPanic ? "kernel panic" : "kernel oops", EventKind.Failure);
             if (!_crashes.IsAnnounced) failure ??= new KernelPanicException(this, crash, TryReadLog());
         }
         return failure;
