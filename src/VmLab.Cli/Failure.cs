@@ -35,6 +35,8 @@ static class Failure
         _ when ExitCode.IsAssertion(failure) => "an assertion failed",
         LimitReachedException => "the limit in guest time was reached",
         MachineStoppedException => "the machine stopped",
+        KernelPanicException { IsOops: true } => "a guest's kernel oopsed",
+        KernelPanicException => "a guest's kernel panicked",
         _ when IsOurs(failure) => "error",
         _ => failure.GetType().FullName!,
     };

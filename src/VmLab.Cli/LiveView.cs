@@ -25,7 +25,7 @@ sealed class LiveView : IView
     volatile bool _isDue;
     volatile Row[]? _picture;
     Drawing? _drawing;
-    bool _isClosed;
+    bool _isClosed, _hasStalled;
 
     public LiveView() => _timer = new Timer(_ => Tick(), null, s_firstPicture, s_period);
 
@@ -42,7 +42,7 @@ sealed class LiveView : IView
         _picture = [.. lab.Machines.Select(Look)];
     }
 
-    public void Stalled(Lab lab, string report) => Console.Error.WriteLine(report);
+    public void Stalled(Lab lab, string report) => Views.Stalled(Console.Error, report, ref _hasStalled);
 
     public void Closed(Lab lab)
     {

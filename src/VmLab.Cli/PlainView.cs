@@ -5,6 +5,8 @@ namespace VmLab.Cli;
 /// </summary>
 sealed class PlainView(TextWriter output) : IView
 {
+    bool _hasStalled;
+
     public void Started(Lab lab) => output.WriteLine($"Lab \"{lab.Fleet.Name}\", seed {lab.Seed}");
 
     public void Preparing(Lab lab, string what) => output.WriteLine(what);
@@ -13,7 +15,7 @@ sealed class PlainView(TextWriter output) : IView
 
     public void Advanced(Lab lab) { }
 
-    public void Stalled(Lab lab, string report) => output.WriteLine(report);
+    public void Stalled(Lab lab, string report) => Views.Stalled(output, report, ref _hasStalled);
 
     public void Closed(Lab lab) { }
 

@@ -11,4 +11,12 @@ static class Views
     /// </summary>
     public static IView ForThisTerminal() =>
         Console.IsOutputRedirected || Console.IsErrorRedirected ? new PlainView(Console.Error) : new LiveView();
+
+    /// <summary>Tells of a quantum that does not end. Its lab fails at its end; told a second time, there is none.</summary>
+    public static void Stalled(TextWriter output, string report, ref bool hasStalled)
+    {
+        output.WriteLine(report);
+        if (hasStalled) Environment.Exit(ExitCode.Infrastructure);
+        hasStalled = true;
+    }
 }

@@ -26,7 +26,8 @@ public sealed record KernelTask(
 
     /// <summary>Every task of a kernel, process by process from the oldest, each with its threads behind it.</summary>
     /// <remarks>
-    /// The idle task, number 0, is left out, as in /proc. Numbers are those of the first pid namespace.
+    /// The idle task, number 0, is left out, as in /proc; a damaged list ends where it leads nowhere or back into itself. Numbers
+    /// are those of the first pid namespace.
     /// Source: Linux 6.1, include/linux/sched.h, "struct task_struct"; include/linux/sched/signal.h, "for_each_process_thread".
     /// </remarks>
     internal static List<KernelTask> ReadAll(LinuxKernel kernel)
@@ -36,11 +37,15 @@ public sealed record KernelTask(
         BtfMember threads = kernel.Member("signal_struct", "thread_head"), thread = kernel.Member("task_struct", "thread_node");
         var reader = new Reader(kernel);
         var found = new List<KernelTask>();
-        foreach (ulong process in kernel.List(kernel.Symbol("init_task") + (ulong)tasks.Offset, tasks, MostTasks))
+        int looked = 0;
+        foreach (ulong process in kernel.List(kernel.Symbol("init_task") + (ulong)tasks.Offset, tasks))
         {
             if (!kernel.TryRead(process, signal, out ulong shared)) break;
-            foreach (ulong task in kernel.List(shared + (ulong)threads.Offset, thread, MostTasks - found.Count))
+            foreach (ulong task in kernel.List(shared + (ulong)threads.Offset, thread))
+            {
+                if (looked++ > MostTasks) return found;
                 if (reader.TryRead(task) is { } read) found.Add(read);
+            }
         }
         return found;
     }

@@ -11,21 +11,23 @@ namespace VmLab.Introspection;
 /// </remarks>
 public sealed class LinuxKernel
 {
+    readonly Btf? _types;
+
     /// <param name="symbols">The kernel's, read at this instant.</param>
     /// <param name="processor">The address space of the processor.</param>
-    /// <exception cref="LabException">The kernel brings no type information.</exception>
     public LinuxKernel(KernelSymbols symbols, LinearMemory processor)
     {
         Symbols = symbols;
         Memory = symbols.Space(processor);
-        Types = symbols.Types(Memory) ?? throw new LabException(
-            "The guest's kernel has no BTF type information in its memory: it was built without CONFIG_DEBUG_INFO_BTF. Its symbols and "
-            + "memory can be read, but not its structures, such as tasks and log.");
+        _types = symbols.Types(Memory);
     }
 
     public KernelSymbols Symbols { get; }
 
-    public Btf Types { get; }
+    /// <exception cref="LabException">The kernel brings no type information.</exception>
+    public Btf Types => _types ?? throw new LabException(
+        "The guest's kernel has no BTF type information in its memory: it was built without CONFIG_DEBUG_INFO_BTF. Its symbols and "
+        + "memory can be read, but not its structures, such as tasks, modules and log.");
 
     /// <summary>The kernel's own address space.</summary>
     public LinearMemory Memory { get; }
@@ -37,6 +39,17 @@ public sealed class LinuxKernel
     /// <inheritdoc cref="KernelTask.ReadAll"/>
     /// <exception cref="LabException">This kernel keeps its tasks otherwise than Linux 6.1 to 6.18.</exception>
     public IReadOnlyList<KernelTask> Tasks => KernelTask.ReadAll(this);
+
+    /// <summary>The loaded modules, the youngest first.</summary>
+    /// <exception cref="LabException">The kernel brings no type information.</exception>
+    public IReadOnlyList<KernelModule> Modules
+    {
+        get
+        {
+            _ = Types;   // without, the list is not empty but unknown
+            return Symbols.Modules;
+        }
+    }
 
     /// <summary>The kernel has begun to panic since it was booted.</summary>
     /// <remarks>Source: Linux 6.1, kernel/panic.c, "panic_cpu", which only panics and crash dumps set.</remarks>
@@ -83,13 +96,15 @@ public sealed class LinuxKernel
         return Encoding.UTF8.GetString(end < 0 ? read : read[..end]);
     }
 
-    /// <summary>The structures that a circular list of the kernel links.</summary>
+    /// <summary>The structures that a circular list of the kernel links, up to one that it links twice.</summary>
     /// <param name="head">Linear address of the list's head.</param>
     /// <param name="link">Where the link lies in each structure.</param>
-    internal IEnumerable<ulong> List(ulong head, BtfMember link, int most)
+    internal IEnumerable<ulong> List(ulong head, BtfMember link)
     {
+        const int MostLinked = 1 << 17;
+        var seen = new HashSet<ulong>();
         ulong at = head;
-        for (int i = 0; i < most && Memory.TryRead64(at, out at) && at != head; i++) yield return at - (ulong)link.Offset;
+        while (seen.Count < MostLinked && Memory.TryRead64(at, out at) && at != head && seen.Add(at)) yield return at - (ulong)link.Offset;
     }
 
     bool TryReadSymbol(string name, int size, out ulong value)

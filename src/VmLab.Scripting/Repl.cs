@@ -60,7 +60,7 @@ public sealed class Repl(ScriptHostOptions options, TextReader input, TextWriter
                 : _state.Script.ContinueWith(statement, _state.Script.Options.WithMetadataResolver(resolver).AddReferences(packages));
             _state = _state is null ? await script.RunAsync(globals, Stays) : await script.RunFromAsync(_state, Stays);
             if (_state.Exception is { } thrown) output.WriteLine(Told(thrown));
-            else if (_state.ReturnValue is { } value) output.WriteLine(CSharpObjectFormatter.Instance.FormatObject(value));
+            else if (_state.ReturnValue is { } value) output.WriteLine(Shown(value));
         }
         catch (CompilationErrorException wrong)
         {
@@ -78,6 +78,11 @@ public sealed class Repl(ScriptHostOptions options, TextReader input, TextWriter
         .WithImports(options.Usings)
         .WithMetadataResolver(resolver)
         .WithSourceResolver(new SourceFileResolver([], Environment.CurrentDirectory));
+
+    // What writes itself as a table, or as a text of several lines, is shown so, even where it is a collection.
+    static string Shown(object value) => value is not string && value.ToString() is { } text && text.Contains('\n')
+        ? text
+        : CSharpObjectFormatter.Instance.FormatObject(value);
 
     // A statement that throws is told, and the session goes on.
     static bool Stays(Exception exception) => true;

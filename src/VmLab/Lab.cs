@@ -38,7 +38,8 @@ public sealed partial class Lab : IAsyncDisposable
     ulong _rewound;
     bool _sharesPool;
     string? _lastReport;
-    InvariantException? _broken;
+    LabException? _broken;
+    volatile string? _stall;
     bool _isSettling;
     bool _isClosed;
 

@@ -67,6 +67,7 @@ public sealed partial class Lab
         _watchdog?.End();
         ulong before = Nanoseconds;
         Nanoseconds = target;
+        if (_stall is { } stall) Break(new InfrastructureException($"{stall}{Environment.NewLine}{Report()}"));
         if (IsKilledByGdb) EndWaits(wait => wait.Cancel(new CancellationToken(canceled: true)));
         if (_machines.Exists(machine => machine.IsHeld))
         {
@@ -205,7 +206,17 @@ public sealed partial class Lab
                 EndWaits(wait => wait.Fail(failure));
             }
         }
+        if (SettleCrashes() is { } crash) Break(crash);
         EndWaits(wait => wait.IsHook);
+    }
+
+    /// <summary>Notes what guests' kernels tell of their own end.</summary>
+    /// <returns>The first that was not announced.</returns>
+    KernelPanicException? SettleCrashes()
+    {
+        KernelPanicException? first = null;
+        foreach (Vm machine in _machines) first = machine.SettleCrashes() is { } crash ? first ?? crash : first;
+        return first;
     }
 
     void Settle()
@@ -219,10 +230,12 @@ public sealed partial class Lab
             machine.Deliver();
         }
         _hashes?.Flush();
+        KernelPanicException? crashed = SettleCrashes();
         foreach (Vm machine in _machines) machine.SettleStatus();
         SettleLinks();
         _isSettling = false;
         WriteTimeline();
+        if (crashed is not null) Break(crashed);
         if (_invariants.Look() is { } broken) Break(broken);
         _agenda.DoDue(Nanoseconds);
         EndWaits();
@@ -231,7 +244,13 @@ public sealed partial class Lab
     void Break(string invariant)
     {
         Add(null, $"no longer so: {invariant}", EventKind.Failure);
-        _broken = new InvariantException($"It is no longer so that {invariant}.", Report());
+        Break(new InvariantException($"It is no longer so that {invariant}.", Report()));
+    }
+
+    /// <summary>Every await fails from now on, until the lab is restored; of several failures, the first counts.</summary>
+    void Break(LabException failure)
+    {
+        _broken ??= failure;
         EndWaits(wait => wait.Fail(_broken));
     }
 
@@ -324,11 +343,12 @@ public sealed partial class Lab
         public void Report(string value) => lab._options.Observer?.Preparing(lab, value);
     }
 
+    // On the watchdog's thread.
     void Bark()
     {
         if (IsHeldByGdb) return;
-        _options.Observer?.Stalled(this,
-            $"Lab \"{Fleet.Name}\" has been in one quantum for {Spoken(_options.Patience)} of host time, at {Spoken(Now)} of guest time: "
-            + "the host is overloaded, or VmLab hangs. Nothing of this reaches a guest.");
+        _stall = $"Lab \"{Fleet.Name}\" has been in one quantum for {Spoken(_options.Patience)} of host time, at {Spoken(Now)} of guest time: "
+            + "the host is overloaded, or VmLab hangs. Nothing of this reaches a guest.";
+        _options.Observer?.Stalled(this, _stall);
     }
 }

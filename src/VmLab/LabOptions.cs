@@ -23,7 +23,10 @@ public sealed record LabOptions
     /// <summary>How long, in guest time, an await may take that states no limit itself.</summary>
     public TimeSpan Limit { get; init; } = TimeSpan.FromSeconds(60);
 
-    /// <summary>Host time that one quantum may take before the watchdog tells <see cref="Observer"/>.</summary>
+    /// <summary>
+    /// Host time that one quantum may take before the watchdog tells <see cref="Observer"/>, and the lab fails with an <see
+    /// cref="InfrastructureException"/> at the quantum's end; zero sets no limit.
+    /// </summary>
     public TimeSpan Patience { get; init; } = TimeSpan.FromMinutes(2);
 
     /// <summary>Runs the machines of each quantum in an order drawn from this seed: a test shows that it changes nothing.</summary>

@@ -10,7 +10,7 @@ using VmLab.Running;
 namespace VmLab;
 
 /// <summary>A machine of a running lab.</summary>
-public sealed class Vm
+public sealed partial class Vm
 {
     readonly MachineBuilder _build;
     readonly IBootable _guest;
@@ -36,6 +36,7 @@ public sealed class Vm
         Memory = new VmMemory(this);
         Files = new VmFiles(this);
         Linux = new VmLinux(this);
+        _crashes = new CrashHook(this);
         if (spec.Guest!.Readiness.HasChannel) _channel = new CommandChannel(bytes => Powered.Machine.SendToChannel(bytes));
         Faults = new MachineFaults(Rng.FromSeed(lab.Seed).Child("faults").Child(spec.Name));
         Ports = lab.PortsOf(spec);
@@ -60,9 +61,6 @@ public sealed class Vm
 
     /// <summary>The guest's kernel, if it is Linux, looked into from outside.</summary>
     public VmLinux Linux { get; }
-
-    /// <summary>The guest's kernel has reported its panic on the console since power-on.</summary>
-    public bool HasPanicked { get; private set; }
 
     /// <summary>How often control came to the monitor since power-on, by reason.</summary>
     public ExitCounters Exits => Powered.Machine.Exits;
@@ -235,6 +233,7 @@ public sealed class Vm
         _channel?.LosePower();
         _pausedAt = null;
         HasPanicked = false;
+        _crashes.Forget();
         Faults.PowerOn(Lab.Nanoseconds);
         IMachine machine = _build(ConfigOf(_powerOns) with { Devices = devices }, Lab.Pool, null);
         _powered = new PoweredMachine(Name, machine, Lab.Nanoseconds, Faults, Ports, Lab.KeepsHashes);
@@ -270,7 +269,8 @@ public sealed class Vm
 
     /// <summary>Takes a moment, between two quanta.</summary>
     internal VmMoment Snapshot() => new(
-        Powered.Snapshot(), Faults.Snapshot(), _powerOns, _lastStatus, _pausedAt, HasPanicked, Console.Save(), _channel?.Save());
+        Powered.Snapshot(), Faults.Snapshot(), _powerOns, _lastStatus, _pausedAt, HasPanicked, _crashes.Address, Console.Save(),
+        _channel?.Save());
 
     internal void Restore(VmMoment moment)
     {
@@ -284,7 +284,13 @@ public sealed class Vm
         if (readiness.HasChannel)
             return Lab.Await(Lab.WaitFor<bool>($"{Name} did not come up", within, this, needsKernel: true,
                 (out bool isReady) => isReady = Channel.IsReady), cancellation);
-        return readiness.ConsoleText is { } text ? Console.Expect(text, within, cancellation) : Task.CompletedTask;
+        return readiness.ConsoleText is { } text ? ExpectReady(text, within, cancellation) : Task.CompletedTask;
+    }
+
+    async Task ExpectReady(string text, TimeSpan? within, CancellationToken cancellation)
+    {
+        await Console.Expect(text, within, cancellation);
+        Linux.FindSymbols();
     }
 
     /// <summary>Takes in, at a quantum's end, what the machine sent.</summary>
@@ -347,6 +353,7 @@ public sealed class Vm
     {
         (_powerOns, _lastStatus, _pausedAt) = (moment.PowerOns, moment.LastStatus, moment.PausedAt);
         HasPanicked = moment.HasPanicked;
+        _crashes.Arm(moment.CrashHook);
         Faults.Restore(moment.Faults);
         Console.Restore(moment.Console);
         if (moment.Channel is { } channel) _channel!.Restore(channel);
@@ -363,7 +370,7 @@ public sealed class Vm
     void DeliverToConsole(Arrival arrival)
     {
         Lab.Record.Now[Index].Console.Add(arrival.Time, arrival.Value);
-        if (Console.Receive(arrival.Value)) NotePanic(arrival.Time);
+        if (Console.Receive(arrival.Value)) _crashes.Add(new KernelCrash(arrival.Time, IsPanic: true));
     }
 
     void DeliverToChannel(Arrival arrival)
@@ -371,7 +378,11 @@ public sealed class Vm
         if (_channel is null) return;   // the guest's own use of its second serial port
         bool wasReady = _channel.IsReady;
         ChannelTask? done = _channel.Receive(arrival.Value);
-        if (!wasReady && _channel.IsReady) Lab.Add(this, arrival.Time, "is up", EventKind.Up);
+        if (!wasReady && _channel.IsReady)
+        {
+            Lab.Add(this, arrival.Time, "is up", EventKind.Up);
+            Linux.FindSymbols();
+        }
         if (done is { Command: { } command })
             Lab.Add(this, arrival.Time, $"`{Brief(command)}` ended: exit code {done.ExitCode}", EventKind.CommandEnded, done.Id);
     }
@@ -382,12 +393,6 @@ public sealed class Vm
         const int Longest = 80;
         string line = command.ReplaceLineEndings(" ");
         return line.Length <= Longest ? line : line[..Longest] + "...";
-    }
-
-    void NotePanic(ulong time)
-    {
-        if (!HasPanicked) Lab.Add(this, time, "kernel panic", EventKind.Failure);
-        HasPanicked = true;
     }
 
     ShellResult Abandoned(string command, ChannelTask task, ShellOutcome outcome)

@@ -134,7 +134,7 @@ public sealed class VmConsole : ISnapshot<VmConsole.State>
     static string Quoted(string text) => $"\"{text.ReplaceLineEndings("\\n")}\"";
 
     // Escape sequences and control characters must not reach the terminal that a report is printed on.
-    static string Printable(string line)
+    internal static string Printable(string line)
     {
         if (!line.Any(char.IsControl)) return line;
         var printable = new StringBuilder(line.Length);

@@ -34,11 +34,12 @@ public sealed class VmLinux
 
     /// <summary>The loaded modules, the youngest first, as /proc/modules lists them.</summary>
     /// <inheritdoc cref="Kernel"/>
-    public IReadOnlyList<KernelModule> Modules => Kernel.Symbols.Modules;
+    public IReadOnlyList<KernelModule> Modules => Kernel.Modules;
 
-    /// <summary>The kernel has begun to panic since it was booted.</summary>
-    /// <inheritdoc cref="Kernel"/>
-    public bool Panicked => Kernel.HasPanicked;
+    /// <summary>
+    /// The kernel has begun to panic since it was booted. While it is not up, and of a guest that is no Linux, the console tells.
+    /// </summary>
+    public bool Panicked => _vm.HasPanicked || IsFound && Kernel.HasPanicked;
 
     /// <summary>The kernel has oopsed since it was booted: an exception in its own code, or a BUG.</summary>
     /// <inheritdoc cref="Kernel"/>
@@ -52,7 +53,16 @@ public sealed class VmLinux
             $"{_vm.Name}'s kernel has no symbol \"{name}\", nor has a module that is loaded at {_vm.Now.TotalSeconds:0.000000} s; "
             + "`cat /proc/kallsyms` in the guest lists what there is.");
 
-    internal KernelSymbols? FindSymbols() => _symbols = _vm.Powered.Machine.ReadSymbols(_symbols);
+    /// <summary>Reads the symbols, if there are any; from then on, the kernel is watched for panics.</summary>
+    internal KernelSymbols? FindSymbols()
+    {
+        _symbols = _vm.Powered.Machine.ReadSymbols(_symbols);
+        if (_symbols is not null) _vm.WatchForPanics(_symbols);
+        return _symbols;
+    }
+
+    // A condition that is asked in every quantum must not search all memory each time until there is a kernel.
+    bool IsFound => _symbols is not null || _vm.IsWatchedForPanics;
 
     Machines.LinearMemory Space() => Symbols.Space(_vm.Powered.Machine.Pc.LinearMemory);
 }

@@ -22,6 +22,10 @@ public sealed class ReplTests
         Session("await System.Threading.Tasks.Task.Yield();\nVmLab.Pump.Current is null\n"), Is.EqualTo("false\n"));
 
     [Test]
+    public void A_value_that_writes_several_lines_is_shown_as_it_writes_itself() => Assert.That(
+        Session("new System.Text.StringBuilder(\"a\\nb\")\n"), Is.EqualTo("a\nb\n"));
+
+    [Test]
     public void Exit_ends_the_session() => Assert.That(Session("1\n#exit\n2\n"), Is.EqualTo("1\n"));
 
     static string Session(string typed)

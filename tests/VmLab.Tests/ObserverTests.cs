@@ -27,10 +27,11 @@ public sealed class ObserverTests
     {
         var observer = new Recorder();
 
-        Run(One(alice => alice.At(1.Milliseconds, () => observer.HasStalled.Wait(TimeSpan.FromMinutes(1)))),
+        void Stall() => Run(One(alice => alice.At(1.Milliseconds, () => observer.HasStalled.Wait(TimeSpan.FromMinutes(1)))),
             lab => lab.RunFor(10.Milliseconds),
             new LabOptions { Observer = observer, Patience = TimeSpan.FromMilliseconds(20) });
 
+        Assert.That(Stall, Throws.TypeOf<InfrastructureException>().With.Message.StartsWith("Lab \"one\" has been in one quantum for 0.02 s of host time"));
         Assert.That(observer.StallReport, Does.StartWith("Lab \"one\" has been in one quantum for 0.02 s of host time"));
     }
 

@@ -88,11 +88,26 @@ public sealed class ShellTests
         alice.At(500.Milliseconds, () => alice.Prints("[    0.5] Kernel panic - not syncing: test\r\n"));
     }), async lab =>
     {
+        lab[Alice].MayPanic();
         await lab.Boot();
 
         Assert.That((await lab[Alice].Shell("sync")).Outcome, Is.EqualTo(ShellOutcome.Panicked));
         Assert.That(() => lab[Alice].Files.Get("/x"),
             Throws.TypeOf<MachineStoppedException>().With.Message.StartsWith("alice did not read /x: its kernel panicked."));
+    });
+
+    [Test]
+    public void A_panic_that_was_not_announced_fails_the_lab() => Run(OneWithAgent((alice, agent) =>
+    {
+        alice.At(1.Milliseconds, agent.IsUp);
+        alice.At(500.Milliseconds, () => alice.Prints("[    0.5] Kernel panic - not syncing: test\r\n"));
+    }), async lab =>
+    {
+        await lab.Boot();
+
+        await Assert.ThatAsync(() => lab[Alice].Shell("sync"), Throws.TypeOf<KernelPanicException>()
+            .With.Message.StartsWith("alice's kernel panicked at 0.500000 s.").And.Message.Contains("MayPanic()").And.Message.Contains("seed 7"));
+        await Assert.ThatAsync(() => lab.RunFor(1.Seconds), Throws.TypeOf<KernelPanicException>());
     });
 
     [Test]

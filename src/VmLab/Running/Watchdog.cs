@@ -3,7 +3,7 @@ namespace VmLab.Running;
 /// <summary>
 /// Notices, in host time, that a quantum does not end: trouble of the host or of VmLab, never of the guest.
 /// </summary>
-/// <remarks>It only reports. What it reports is never part of a result.</remarks>
+/// <remarks>What it reports ends the lab as trouble of the infrastructure, which is never part of a result.</remarks>
 sealed class Watchdog : IDisposable
 {
     readonly Timer _timer;

@@ -1,6 +1,7 @@
 using System.Globalization;
 using VmLab.Core;
 using VmLab.Introspection;
+using VmLab.Testing;
 
 namespace VmLab.Tests.Debian;
 
@@ -99,6 +100,66 @@ public sealed class IntrospectionTests(bool isCloud)
     });
 
     [Test]
+    public void Constraints_look_into_the_kernel() => _debian.Fork((_, vm) =>
+    {
+        Assert.That(vm, Has.Task("kthreadd").And.No.KernelOops());
+        Assert.That(vm, Has.Module("virtio_net").And.KernelLog("Linux version").And.No.Task("mysqld"));
+        Assert.That(vm, Has.KernelLog(Does.Not.Contain("Kernel panic")));
+        Assert.That(MessageOf(() => Assert.That(vm, Has.Task("mysqld").And.No.KernelOops())),
+            Does.Contain("Expected: a task \"mysqld\"").And.Match("But was:  <alice, which at [0-9.]+ s runs init, kthreadd, "));
+        Assert.That(MessageOf(() => Assert.That(vm, Has.No.Module("virtio_net"))), Does.Contain("Expected: not a module \"virtio_net\"").And.Match("has .*virtio_net"));
+        Assert.That(MessageOf(() => Assert.That(vm, Has.KernelOops())), Does.Contain("has done neither"));
+        return Task.CompletedTask;
+    });
+
+    [Test]
+    public void Eventually_waits_for_what_the_kernel_shows() => _debian.Fork(async (lab, vm) =>
+    {
+        Task<ShellResult> shell = vm.Shell("sleep 2; exec sleep 1");
+
+        await lab.Eventually(() => vm, Has.Task("sleep"), within: 1.Seconds);
+        await lab.Eventually(() => vm, Has.No.Task("sleep"), within: 5.Seconds);
+        await shell;
+    });
+
+    [Test]
+    public void A_kernel_without_type_information_is_told()
+    {
+        ulong types = 0;
+        _debian.Fork((_, vm) => Task.FromResult(types = vm.Linux.Symbol("__start_BTF")));
+
+        _debian.Fork((_, vm) =>
+        {
+            vm.Powered.Machine.Pc.LinearMemory.Write(types, new byte[2]);
+            foreach (Func<object> look in new Func<object>[] { () => vm.Linux.Tasks, () => vm.Linux.Modules, () => vm.Linux.KernelLog })
+                Assert.That(() => look(), Throws.TypeOf<LabException>().With.Message.Contains("without CONFIG_DEBUG_INFO_BTF"));
+            Assert.That((vm.Linux.Panicked, vm.Linux.Oopsed), Is.EqualTo((false, false)));
+            return Task.CompletedTask;
+        });
+    }
+
+    [Test]
+    public void Damaged_structures_are_read_as_far_as_they_lead() => _debian.Fork((_, vm) =>
+    {
+        LinuxKernel kernel = vm.Linux.Kernel;
+        ulong ring = vm.Linux.Symbol("prb").UInt64;
+        (ulong Start, int Length)[] structures =
+        [
+            (ring, 256), (vm.Memory.Linear.Read64(ring + 8), 64 << 10), (vm.Memory.Linear.Read64(ring + 16), 64 << 10),
+            (vm.Linux.Symbol("init_task"), 8192), (vm.Linux.Symbol("modules"), 16), (vm.Linux.Modules[0].Base, 4096),
+        ];
+        Rng random = Rng.FromSeed(1);
+        for (int i = 0; i < 300; i++)
+        {
+            var (start, length) = structures[(int)random.NextBelow((ulong)structures.Length)];
+            byte[] damage = BitConverter.GetBytes(random.Next() >> (int)random.NextBelow(64));
+            kernel.Memory.Write(start + random.NextBelow((ulong)length) / 8 * 8, damage);
+            Assert.That(() => (vm.Linux.KernelLog.Text, vm.Linux.Tasks.ToString(), vm.Linux.Modules.Count), Throws.Nothing);
+        }
+        return Task.CompletedTask;
+    });
+
+    [Test]
     public void To_look_changes_nothing() => _debian.Fork((_, vm) =>
     {
         ulong before = vm.StateHash;
@@ -112,6 +173,12 @@ public sealed class IntrospectionTests(bool isCloud)
         Assert.That(vm.StateHash, Is.EqualTo(before));
         return Task.CompletedTask;
     });
+
+    static string MessageOf(Action code)
+    {
+        using var _ = new NUnit.Framework.Internal.TestExecutionContext.IsolatedContext();
+        return Assert.Catch<AssertionException>(code)!.Message;
+    }
 
     // What the command itself starts comes and goes.
     static bool IsOfTheShell(string name) => name is "sh" or "cat";
