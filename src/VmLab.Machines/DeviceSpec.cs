@@ -1,3 +1,4 @@
+using VmLab.Core;
 using VmLab.Devices.Storage;
 using VmLab.Devices.Virtio;
 
@@ -11,11 +12,14 @@ public abstract record DeviceSpec;
 /// <param name="Size">A whole number of 512-byte sectors.</param>
 public sealed record DiskSpec(string Name, ByteSize Size) : DeviceSpec
 {
-    /// <summary>Path of a file of raw bytes that the disk holds at first; the file is never written.</summary>
+    /// <summary>Path of a qcow2 file, or of one of raw bytes, that the disk holds at first; the file is never written.</summary>
     public string? Image { get; init; }
 
     /// <summary>What the disk holds at power-on, of an earlier one of the same size and image.</summary>
     public DiskMoment? Content { get; init; }
+
+    /// <summary>What is wrong with the disk at power-on.</summary>
+    public Values<DriveFault> Faults { get; init; }
 
     public bool IsReadOnly { get; init; }
 

@@ -122,7 +122,15 @@ public sealed class Machine : IDisposable
 
     /// <summary>What lies behind a disk, for whoever looks at it between runs.</summary>
     /// <exception cref="LabException">There is no disk of that name.</exception>
-    public DiskDrive Drive(string name) => _pc.Devices.DriveOf(name);
+    public DiskDrive Drive(string name) => FaultyDrive(name).Drive;
+
+    /// <summary>A disk, and what is wrong with it.</summary>
+    /// <exception cref="LabException">There is no disk of that name.</exception>
+    public FaultyDrive FaultyDrive(string name) => _pc.Devices.DriveOf(name);
+
+    /// <summary>Calls, on the machine's thread, for each request to a disk before it is done, and for what faults do to one.</summary>
+    public void ObserveDisks(Action<string, DiskRequest> requested, Action<string, string> affected) =>
+        (_pc.Devices.Requested, _pc.Devices.Affected) = (requested, affected);
 
     /// <summary>The machine's devices as they are to be at its next power-on: disks hold what they hold now.</summary>
     public ImmutableArray<DeviceSpec> Devices => _pc.Devices.Describe(Config.Devices);

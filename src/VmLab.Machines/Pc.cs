@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using VmLab.Core;
 using VmLab.Devices;
+using VmLab.Devices.Storage;
 using VmLab.Devices.Virtio;
 
 namespace VmLab.Machines;
@@ -172,8 +173,9 @@ sealed class Pc
         switch (spec)
         {
             case DiskSpec disk:
-                VirtioBlock block = Devices.Add(disk, board);
+                (VirtioBlock block, FaultyDrive drive) = Devices.Add(disk, board, random);
                 Keep(block);
+                Keep(drive);
                 return block;
             case NicSpec nic:
                 var card = new VirtioNet(board, nic.Address, nic.Rate);

@@ -1,4 +1,6 @@
 using System.Text.Json.Serialization;
+using VmLab.Core;
+using VmLab.Devices.Storage;
 using VmLab.Faults;
 
 namespace VmLab;
@@ -14,6 +16,16 @@ namespace VmLab;
 [JsonDerivedType(typeof(PowerCut), "power-cut")]
 [JsonDerivedType(typeof(PowerReset), "power-reset")]
 [JsonDerivedType(typeof(PowerNmi), "power-nmi")]
+[JsonDerivedType(typeof(DiskFault), "disk")]
+[JsonDerivedType(typeof(DiskRot), "disk-rot")]
+[JsonDerivedType(typeof(LinkLoss), "link-loss")]
+[JsonDerivedType(typeof(LinkDelay), "link-delay")]
+[JsonDerivedType(typeof(LinkDuplicate), "link-duplicate")]
+[JsonDerivedType(typeof(LinkCorrupt), "link-corrupt")]
+[JsonDerivedType(typeof(LinkReorder), "link-reorder")]
+[JsonDerivedType(typeof(LinkSlow), "link-slow")]
+[JsonDerivedType(typeof(LinkPartition), "link-partition")]
+[JsonDerivedType(typeof(LinkDown), "link-down")]
 public abstract record Fault
 {
     /// <summary>What it waits for.</summary>
@@ -33,12 +45,12 @@ public abstract record Fault
 
     public Fault When(Trigger trigger) => this with { Trigger = trigger };
 
-    public Fault For(TimeSpan duration) => this with { Duration = Core.Require.InRange(duration, 1.Microseconds, TimeSpan.MaxValue) };
+    public Fault For(TimeSpan duration) => this with { Duration = Require.InRange(duration, 1.Microseconds, TimeSpan.MaxValue) };
 
-    public Fault Every(TimeSpan period) => this with { Period = Core.Require.InRange(period, 1.Microseconds, TimeSpan.MaxValue) };
+    public Fault Every(TimeSpan period) => this with { Period = Require.InRange(period, 1.Microseconds, TimeSpan.MaxValue) };
 
     /// <param name="probability">0 to 1.</param>
-    public Fault WithProbability(double probability) => this with { Probability = Core.Require.InRange(probability, 0, 1) };
+    public Fault WithProbability(double probability) => this with { Probability = Require.InRange(probability, 0, 1) };
 
     /// <summary>Faults of a machine's processor.</summary>
     public static CpuFaults Cpu(VmRef vm) => new(vm.Name);
@@ -49,6 +61,13 @@ public abstract record Fault
     /// <summary>Faults of a machine's clock.</summary>
     public static ClockFaults Clock(VmRef vm) => new(vm.Name);
 
+    /// <summary>Faults of a disk.</summary>
+    /// <param name="disk">Its name, as the fleet has it.</param>
+    public static DiskFaults Disk(VmRef vm, string disk) => new(vm.Name, disk);
+
+    /// <summary>Faults of a network.</summary>
+    public static LinkFaults Link(LinkRef link) => new(link.Name);
+
     /// <summary>Faults of a machine's power.</summary>
     public static PowerFaults Power(VmRef vm) => new(vm.Name);
 }
@@ -58,13 +77,17 @@ public abstract record Fault
 [JsonDerivedType(typeof(OnceInjected), "injected")]
 [JsonDerivedType(typeof(AtTime), "time")]
 [JsonDerivedType(typeof(ConsoleShows), "console")]
+[JsonDerivedType(typeof(DiskAsked), "disk")]
+[JsonDerivedType(typeof(CodeReached), "code")]
+[JsonDerivedType(typeof(MemoryTouched), "memory")]
+[JsonDerivedType(typeof(FrameSeen), "frame")]
 public abstract record Trigger
 {
     /// <summary>The moment of its injection.</summary>
     public static Trigger AtOnce { get; } = new OnceInjected();
 
     /// <summary>A guest time since the lab's start.</summary>
-    public static Trigger At(TimeSpan time) => new AtTime(Core.Require.InRange(time, TimeSpan.Zero, TimeSpan.MaxValue));
+    public static Trigger At(TimeSpan time) => new AtTime(Require.InRange(time, TimeSpan.Zero, TimeSpan.MaxValue));
 
     /// <summary>The byte that completes a text on a machine's console.</summary>
     public static ConsoleShows Console(VmRef vm, string text)
@@ -72,4 +95,45 @@ public abstract record Trigger
         ArgumentException.ThrowIfNullOrEmpty(text);
         return new ConsoleShows(vm.Name, text);
     }
+
+    /// <summary>A write to a disk, a discard among them, when its time has come and before it is done.</summary>
+    /// <param name="at">The sectors of which it must touch one; any where it is left out.</param>
+    public static DiskAsked DiskWrite(VmRef vm, string disk, SectorRange? at = null) => Asked(vm, disk, DiskOperations.Writes, at);
+
+    /// <summary>A read of a disk.</summary>
+    /// <inheritdoc cref="DiskWrite"/>
+    public static DiskAsked DiskRead(VmRef vm, string disk, SectorRange? at = null) => Asked(vm, disk, DiskOperations.Reads, at);
+
+    /// <summary>A flush of a disk's write cache, before it is done.</summary>
+    public static DiskAsked DiskFlush(VmRef vm, string disk) => Asked(vm, disk, DiskOperations.Flushes, null);
+
+    /// <summary>The guest's kernel is about to execute the first instruction of a function, on whatever behalf.</summary>
+    /// <param name="symbol">Of the kernel or of a module; looked up when the kernel's symbols are in memory.</param>
+    public static CodeReached Symbol(VmRef vm, string symbol)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(symbol);
+        return new CodeReached(vm.Name, symbol, null);
+    }
+
+    /// <summary>The guest is about to execute the instruction at a linear address.</summary>
+    public static CodeReached Code(VmRef vm, ulong address) => new(vm.Name, null, address);
+
+    /// <summary>An instruction or delivery has touched some of the bytes from a kernel's symbol on.</summary>
+    /// <param name="length">In bytes.</param>
+    public static MemoryTouched Watch(VmRef vm, string symbol, ulong length = 8, MemoryAccess access = MemoryAccess.Write)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(symbol);
+        return new MemoryTouched(vm.Name, symbol, null, Require.InRange(length, 1UL, ulong.MaxValue), access);
+    }
+
+    /// <inheritdoc cref="Watch(VmRef, string, ulong, MemoryAccess)"/>
+    /// <param name="address">Linear, in whatever address space.</param>
+    public static MemoryTouched Watch(VmRef vm, ulong address, ulong length = 8, MemoryAccess access = MemoryAccess.Write) =>
+        new(vm.Name, null, address, Require.InRange(length, 1UL, ulong.MaxValue), access);
+
+    /// <summary>A frame that a machine sends to a network, before it goes on its way.</summary>
+    public static FrameSeen Frame(LinkRef link, FrameMatch match) => new(link.Name, match);
+
+    static DiskAsked Asked(VmRef vm, string disk, DiskOperations operation, SectorRange? at) =>
+        new(vm.Name, disk, operation, (at ?? SectorRange.All).First, (at ?? SectorRange.All).End);
 }

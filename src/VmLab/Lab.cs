@@ -1,6 +1,5 @@
 using System.Collections.Immutable;
 using VmLab.Core;
-using VmLab.Faults;
 using VmLab.Guests;
 using VmLab.Running;
 using VmLab.Tracing;
@@ -77,7 +76,8 @@ public sealed partial class Lab : IAsyncDisposable
     public IReadOnlyList<TimelineEvent> Timeline => _timeline;
 
     /// <summary>The faults that were injected and have not struck yet.</summary>
-    public IReadOnlyList<Fault> Unfired => [.. _machines.SelectMany(machine => machine.Faults.Unfired)];
+    public IReadOnlyList<Fault> Unfired => 
+        [.. _machines.SelectMany(machine => machine.Faults.Unfired), .. _links.SelectMany(link => link.Faults.Unfired)];
 
     /// <summary>The conditions given to <see cref="Sometimes"/> that have not held yet.</summary>
     public IReadOnlyList<string> Unmet => _invariants.Unmet;
@@ -221,30 +221,13 @@ public sealed partial class Lab : IAsyncDisposable
         for (int i = 0; i < _machines.Count; i++) _machines[i].Restore(moment.State.Machines[i]);
         RestoreLinks(moment.State);
         if (moment.Seed != Seed) Reseed();
+        ArmPlaces();
         Add(null, $"restored \"{moment.Name}\"");
         return Task.CompletedTask;
     }
 
     /// <summary>Grows a new lab from a moment, or from this lab as it is; the caller closes it.</summary>
     public async Task<Lab> Fork(Moment? moment = null) => await StartAsync(moment ?? await Snapshot("fork"), _options);
-
-    /// <summary>Makes something go wrong: at once, or when its trigger says.</summary>
-    /// <remarks>The fault belongs to the lab's state: it is in moments, and comes back with them.</remarks>
-    /// <exception cref="LabException">The lab has no such machine, or the fault's time is over.</exception>
-    public void Inject(Fault fault)
-    {
-        RequireOpen();
-        if (fault is not MachineFault machineFault) throw new LabException($"A lab has no place for a {fault.GetType().Name}.");
-        Vm machine = this[machineFault.Machine];
-        if (fault.Trigger is ConsoleShows shows) _ = this[shows.Machine];
-        machine.Faults.Arm(machineFault, Nanoseconds);
-    }
-
-    /// <inheritdoc cref="Inject(Fault)"/>
-    public void Inject(FaultPlan plan)
-    {
-        foreach (Fault fault in plan.Faults) Inject(fault);
-    }
 
     /// <summary>Something to be done at a guest time, once a lab: <c>lab.At(5.Seconds).Restore(ready)</c>.</summary>
     /// <param name="time">Since the lab's start.</param>

@@ -64,6 +64,7 @@ public sealed partial class Lab
         _watchdog?.Begin();
         using (_options.Stop.UnsafeRegister(_ => DropGdb(), null)) _crew.Run(running, target);
         _watchdog?.End();
+        ulong before = Nanoseconds;
         Nanoseconds = target;
         if (IsKilledByGdb) EndWaits(wait => wait.Cancel(new CancellationToken(canceled: true)));
         if (_machines.Exists(machine => machine.IsHeld))
@@ -72,6 +73,7 @@ public sealed partial class Lab
             return;
         }
         Settle();
+        LookForPlaces(before);
         _trace?.Look();
         _options.Observer?.Advanced(this);
     }
@@ -99,6 +101,7 @@ public sealed partial class Lab
         _watchdog?.Dispose();
         _crew.Dispose();
         foreach (Vm machine in _machines) machine.Close();
+        foreach (Link link in _links) link.Close();
         _hashes?.Dispose();
         if (!_sharesPool) Pool.Dispose();   // else it lives as long as the moments and labs that have frames there
         _options.Observer?.Closed(this);
@@ -141,6 +144,7 @@ public sealed partial class Lab
             _machines.Add(new Vm(this, spec, _machines.Count, _guests[_machines.Count], build, root.State.Machines[_machines.Count]));
         RestoreLinks(root.State);
         if (root.Seed != Seed) Reseed();
+        ArmPlaces();
         Add(null, $"grown from \"{root.Name}\"");
         StartTrace();
     }
@@ -173,6 +177,7 @@ public sealed partial class Lab
     {
         ulong target = Math.Min((Nanoseconds / _quantum + 1) * _quantum, Math.Max(_agenda.Next, Nanoseconds));
         foreach (Wait wait in _waits) target = Math.Min(target, wait.LimitAt);
+        foreach (Link link in _links) target = Math.Min(target, link.Faults.NextAt);
         return target;
     }
 

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using VmLab.Core;
+using VmLab.Devices.Storage;
 using VmLab.Machines;
 
 namespace VmLab;
@@ -42,14 +43,18 @@ public sealed record MachineSpec
     /// <exception cref="LabException">The name or the size will not do, or another disk has the name.</exception>
     public MachineSpec Disk(string name, ByteSize size)
     {
-        if (name.Length is 0 or > LongestDiskName || !name.All(c => char.IsAsciiLetterOrDigit(c) || c == '-'))
-            throw new LabException(
-                $"\"{name}\" is no name for a disk: use 1 to {LongestDiskName} letters, digits and hyphens.");
         if (size.Bytes == 0 || size.Bytes % SectorSize != 0)
             throw new LabException($"The disk \"{name}\" has {size.Bytes} bytes, which is no whole number of {SectorSize}-byte sectors.");
-        if (Devices.OfType<DiskSpec>().Any(disk => disk.Name == name))
-            throw new LabException($"{Name} has a disk named \"{name}\" already: give each its own name.");
-        return With(new DiskSpec(name, size));
+        return With(NamedRight(new DiskSpec(name, size)));
+    }
+
+    /// <summary>Adds a disk that holds at first what a file does, qcow2 or raw bytes; what the guest writes stays in memory.</summary>
+    /// <param name="image">Path of the file, which is never written, and nobody may write while a lab uses it.</param>
+    /// <exception cref="LabException">The name will not do, or the file is no image that can be used.</exception>
+    public MachineSpec Disk(string name, string image)
+    {
+        using ImageFile file = ImageFile.Open(Path.GetFullPath(image));
+        return With(NamedRight(new DiskSpec(name, file.Size) { Image = file.Path }));
     }
 
     /// <summary>Adds a network card: the first is eth0 in a Debian guest.</summary>
@@ -57,6 +62,21 @@ public sealed record MachineSpec
 
     /// <summary>The one way in for every device.</summary>
     public MachineSpec With(DeviceSpec device) => this with { Devices = Devices.Add(device) };
+
+    DiskSpec NamedRight(DiskSpec disk)
+    {
+        if (disk.Name.Length is 0 or > LongestDiskName || !disk.Name.All(c => char.IsAsciiLetterOrDigit(c) || c == '-'))
+            throw new LabException(
+                $"\"{disk.Name}\" is no name for a disk: use 1 to {LongestDiskName} letters, digits and hyphens.");
+        if (Devices.OfType<DiskSpec>().Any(other => other.Name == disk.Name))
+            throw new LabException($"{Name} has a disk named \"{disk.Name}\" already: give each its own name.");
+        return disk;
+    }
+
+    /// <exception cref="LabException">The machine has no disk of that name.</exception>
+    internal DiskSpec RequireDisk(string name) => Devices.OfType<DiskSpec>().FirstOrDefault(disk => disk.Name == name)
+        ?? throw new LabException($"{Name} has no disk \"{name}\" but "
+            + $"{string.Join(", ", Devices.OfType<DiskSpec>().Select(disk => disk.Name).DefaultIfEmpty("none"))}: give it one by .Disk(...).");
 
     // An array is equal to itself alone.
     public bool Equals(MachineSpec? other) =>

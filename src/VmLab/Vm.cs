@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Text;
 using VmLab.Core;
+using VmLab.Faults;
 using VmLab.Guests;
 using VmLab.Machines;
 using VmLab.Machines.Gdb;
@@ -168,6 +169,15 @@ public sealed class Vm
         return _gdb;
     }
 
+    /// <summary>What a disk of the machine holds at this instant, looked at from outside.</summary>
+    /// <exception cref="LabException">The machine has no disk of that name.</exception>
+    public VmDisk Disk(string name)
+    {
+        Lab.RequireOpen();
+        Spec.RequireDisk(name);
+        return new VmDisk(this, name);
+    }
+
     /// <summary>Stops the machine at once, as if its plug were pulled.</summary>
     public void PowerOff()
     {
@@ -234,10 +244,14 @@ public sealed class Vm
         _powerOns++;
         _lastStatus = MachineStatus.Running;
         Lab.Add(this, "powered on");
+        Lab.ForgetPlaces(this);
     }
 
     /// <summary>A hook stopped the machine in the quantum, short of its end.</summary>
     internal bool IsHeld => IsRunning && Powered.Machine.IsHeld;
+
+    /// <summary>Where the machine stops for faults.</summary>
+    internal PlaceHooks Places { get; } = new();
 
     internal void Add(IHook hook)
     {
@@ -282,6 +296,14 @@ public sealed class Vm
             else DeliverToConsole(arrival);
         }
         Powered.Arrivals.Clear();
+        // Faults of this machine have looked when it happened; those of others see it at the quantum's end.
+        foreach (Happening what in Powered.Happened)
+        {
+            foreach (Vm other in Lab.Machines)
+                if (other != this) other.Faults.Look(what, Lab.Nanoseconds);
+            foreach (Link link in Lab.Links) link.Faults.Look(what, Lab.Nanoseconds);
+        }
+        Powered.Happened.Clear();
         foreach (var (time, what) in _debugged) Lab.Add(this, time, what);
         _debugged.Clear();
         foreach (var (time, what) in Faults.Done) Lab.Add(this, time, $"fault: {what}");
@@ -341,11 +363,8 @@ public sealed class Vm
         return new MachineConfig(Name, Spec.MemorySize, _guest, seed) { Devices = Spec.Devices };
     }
 
-    // Faults of this machine have looked at the byte when it was sent; those of others see it at the quantum's end.
     void DeliverToConsole(Arrival arrival)
     {
-        foreach (Vm other in Lab.Machines)
-            if (other != this) other.Faults.Look(Name, arrival.Value, Lab.Nanoseconds);
         if (Console.Receive(arrival.Value)) NotePanic(arrival.Time);
     }
 

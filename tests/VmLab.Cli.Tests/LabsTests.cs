@@ -5,6 +5,7 @@ public sealed class LabsTests
 {
     [TestCase("traps")]
     [TestCase("quickstart")]
+    [TestCase("partition")]
     public void A_lab_prints_what_is_expected(string lab)
     {
         Ending ending = Vmlab.Run("run", $"labs/{lab}/lab.csx");

@@ -1,5 +1,7 @@
 using Iced.Intel;
 using VmLab.Core;
+using VmLab.Devices.Storage;
+using VmLab.Faults;
 using VmLab.Machines;
 using static Iced.Intel.AssemblerRegisters;
 
@@ -117,6 +119,51 @@ public sealed class FaultTests
     });
 
     [Test]
+    public void A_fault_waits_for_the_nth_store_to_memory() => Run(async lab =>
+    {
+        lab.Inject(Fault.Cpu(s_a).FlipRegister(register: 13, bit: 0).When(Trigger.Watch(s_a, Cell, length: 4).Nth(1000)));
+
+        await lab.RunFor(1.Seconds);
+
+        TimelineEvent struck = lab.Timeline.Single(entry => entry.What == "fault: bit 0 of R13 flipped");
+        Assert.That(struck.Time, Is.EqualTo(TimeSpan.FromTicks(struck.Time.Ticks)).And.LessThan(10.Milliseconds));
+        Assert.That(lab[s_a].Cpu.R13, Is.EqualTo(1));
+    });
+
+    [Test]
+    public void A_fault_waits_for_the_nth_execution_of_an_instruction() => Run(async lab =>
+    {
+        ulong address = lab[s_a].Cpu.Rip;   // the loop's INC RBX
+        lab.Inject(Fault.Power(s_a).Cut().When(Trigger.Code(s_a, address).Nth(500)));
+
+        await lab[s_a].Stopped();
+
+        Assert.That((lab[s_a].Cpu.Rip, lab[s_a].Cpu.Rbx), Is.EqualTo((address, 499)));
+    });
+
+    [Test]
+    public void A_place_that_a_fault_waits_for_is_in_the_moment_and_strikes_another_machine_at_the_quantums_end() => Run(async lab =>
+    {
+        lab.Inject(Fault.Power(s_b).Cut().When(Trigger.Watch(s_a, Cell).Nth(5000)));
+        await using Lab fork = await lab.Fork();
+
+        await lab[s_b].Stopped();
+        await fork[s_b].Stopped();
+
+        Assert.That((fork.Now, fork.StateHash()), Is.EqualTo((lab.Now, lab.StateHash())));
+        Assert.That(lab[s_b].Now.TotalMilliseconds % 10, Is.Zero);
+    });
+
+    [Test]
+    public void A_disk_that_is_not_there_is_named() => Run(lab =>
+    {
+        Assert.That(() => lab.Inject(Fault.Disk(s_a, "data").Full()), Throws.TypeOf<LabException>().With.Message.Contains("no disk \"data\""));
+        Assert.That(() => lab.Inject(Fault.Power(s_a).Cut().When(Trigger.DiskFlush(s_a, "data"))),
+            Throws.TypeOf<LabException>().With.Message.Contains("no disk \"data\""));
+        return Task.CompletedTask;
+    });
+
+    [Test]
     public void A_power_cycle_starts_the_guest_anew() => Run(async lab =>
     {
         lab.Inject(Fault.Power(s_a).Cycle().At(25.Milliseconds));
@@ -183,7 +230,12 @@ public sealed class FaultTests
             Fault.Cpu(s_a).FlipRegister(register: 3), Fault.Cpu(s_a).Stall(2.Seconds), Fault.Memory(s_b).Flip(bit: 2).Every(1.Seconds),
             Fault.Clock(s_a).Drift(-20).For(1.Minutes), Fault.Clock(s_b).Jump(1.Seconds).WithProbability(0.25),
             Fault.Power(s_a).Cut().When(Trigger.Console(s_b, "login:").Nth(2)), Fault.Power(s_a).Cycle().At(3.Seconds),
-            Fault.Power(s_b).Nmi(),
+            Fault.Power(s_b).Nmi().When(Trigger.Symbol(s_a, "do_exit").Nth(3)),
+            Fault.Disk(s_a, "data").Error(DiskOperations.Reads, new SectorRange(3, 4), requests: 2), Fault.Disk(s_a, "data").Full(),
+            Fault.Disk(s_a, "data").Latency(5.Milliseconds).For(1.Seconds), Fault.Disk(s_a, "data").Rotten(sectors: 3),
+            Fault.Disk(s_a, "data").Torn().When(Trigger.DiskWrite(s_b, "root", new SectorRange(8, 8)).Nth(7)),
+            Fault.Disk(s_a, "data").Dropped().When(Trigger.Watch(s_b, 0x1000, 4, MemoryAccess.Read)),
+            Fault.Disk(s_a, "data").Reordered().When(Trigger.Watch(s_b, "jiffies_64")),
         ]);
 
         Assert.That(FaultPlan.FromJson(plan.ToJson()), Is.EqualTo(plan));

@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Text;
 using VmLab.Core;
+using VmLab.Devices.Storage;
 using VmLab.Guests;
 using VmLab.Introspection;
 using VmLab.Machines;
@@ -80,7 +81,7 @@ sealed class ScriptedMachine : IMachine
     /// <summary>Called with each frame that arrives.</summary>
     public Action<byte[]> OnFrame { get; set; } = _ => { };
 
-    public bool IsLinkUp { get; private set; }
+    public bool IsLinkUp { get; private set; } = true;
 
     /// <summary>Sends a frame from its first network card.</summary>
     public void Sends(byte[] frame) => _cards.First().Value?.Invoke(frame);
@@ -94,6 +95,8 @@ sealed class ScriptedMachine : IMachine
         _history.Add(Now).Add(card.Bits).Add(frame);
         OnFrame(frame.ToArray());
     }
+
+    public void ObserveDisks(Action<string, DiskRequest> requested, Action<string, string> affected) { }
 
     public void SendToConsole(ReadOnlySpan<byte> bytes)
     {

@@ -13,10 +13,12 @@ public sealed class DiskDrive : IBlockBackend
     const int SectorSize = IBlockBackend.SectorSize;
     const ulong MostUnflushedBytes = 16 << 20;
     const int MostUnflushed = 16_384;
+    const ulong BlockSectors = 8;
 
     readonly SparseImage _current, _durable;
     readonly Queue<DiskWrite> _unflushed = new();
     ulong _unflushedBytes;
+    Rng? _powerLoss;    // what decides about the write that was under way when the power went
 
     /// <param name="size">A whole number of sectors.</param>
     /// <param name="below">What the drive holds at first; <see langword="null"/> for zeros.</param>
@@ -25,6 +27,7 @@ public sealed class DiskDrive : IBlockBackend
         if (size.Bytes == 0 || size.Bytes % SectorSize != 0)
             throw new LabException($"A disk of {size.Bytes} bytes is no whole number of {SectorSize}-byte sectors.");
         IsReadOnly = isReadOnly;
+        BaseSize = below?.Size ?? default;
         _current = new SparseImage(size, below);
         _durable = new SparseImage(size, below);
     }
@@ -35,13 +38,23 @@ public sealed class DiskDrive : IBlockBackend
 
     public bool IsReadOnly { get; }
 
+    /// <summary>Of the image below.</summary>
+    public ByteSize BaseSize { get; }
+
     /// <summary>Writes that a loss of power may undo.</summary>
     public int UnflushedWrites => _unflushed.Count;
 
     public bool Read(ulong sector, Span<byte> bytes)
     {
-        _current.Read(sector * SectorSize, bytes);
-        return true;
+        try
+        {
+            _current.Read(sector * SectorSize, bytes);
+            return true;
+        }
+        catch (DamagedImageException)
+        {
+            return false;   // as a medium that cannot be read: the guest is told
+        }
     }
 
     public bool Write(ulong sector, ReadOnlySpan<byte> bytes) =>
@@ -51,32 +64,82 @@ public sealed class DiskDrive : IBlockBackend
 
     public bool Flush()
     {
-        if (_unflushed.Count == 0) return true;
-        _durable.Restore(_current.Snapshot());
-        _unflushed.Clear();
-        _unflushedBytes = 0;
+        if (_powerLoss is not null) return false;
+        if (_unflushed.Count > 0) MakeDurable();
         return true;
     }
 
     /// <summary>
+    /// A flush of a drive that reorders across it: some of the 4 KiB blocks that were written since stay in the cache.
+    /// </summary>
+    public void FlushSome(Rng random)
+    {
+        ulong key = random.Next();
+        DiskWrite[] writes = [.. _unflushed];
+        _unflushed.Clear();
+        _unflushedBytes = 0;
+        foreach (DiskWrite write in writes)
+        {
+            for (ulong first = 0; first < write.Count;)
+            {
+                ulong block = (write.Sector + first) / BlockSectors;
+                ulong count = Math.Min(write.Count - first, (block + 1) * BlockSectors - write.Sector - first);
+                // All writes to a block stay or go together, and so in their order.
+                bool stays = (Rng.FromSeed(key ^ block).Next() & 1) != 0;
+                if (stays) Enqueue(write.Part(first, count));
+                else write.ApplyTo(_durable, first, count);
+                first += count;
+            }
+        }
+    }
+
+    /// <summary>Flips a bit of what is stored, now and for sure.</summary>
+    /// <param name="bit">0 to 4095, of the sector.</param>
+    public void Rot(ulong sector, int bit)
+    {
+        byte[] bytes = new byte[SectorSize];
+        foreach (SparseImage image in (SparseImage[])[_current, _durable])
+        {
+            image.Read(sector * SectorSize, bytes);
+            bytes[bit / 8] ^= (byte)(1 << bit % 8);
+            image.Write(sector * SectorSize, bytes);
+        }
+    }
+
+    /// <summary>A sector among those that were ever written, or that an image came with; of all, where there are none.</summary>
+    public ulong DrawSector(ref Rng random)
+    {
+        ulong[] chunks = [.. _current.Written];
+        if (chunks.Length == 0) return random.NextBelow(Sectors);
+        ulong chunk = chunks[random.NextBelow((ulong)chunks.Length)];
+        ulong first = chunk * SparseImage.ChunkSize / SectorSize;
+        return first + random.NextBelow(Math.Min(SparseImage.ChunkSize / SectorSize, Sectors - first));
+    }
+
+    /// <summary>Whether all of the sectors have room already: they were written once, or lie in the image below.</summary>
+    public bool HasRoomFor(ulong sector, ulong count) => _current.IsWritten(sector * SectorSize, count * SectorSize);
+
+    /// <summary>
     /// Leaves what was flushed, and of the rest, in an order and to an extent that <paramref name="random"/> decides,
-    /// some writes whole, some torn at a sector, some not at all.
+    /// some writes whole, some torn at a sector, some not at all. From then on nothing succeeds; of a write that is under
+    /// way, something may be left as well.
     /// </summary>
     public void LosePower(Rng random)
     {
         DiskWrite[] writes = [.. _unflushed];
-        if (writes.Length == 0) return;
-        _current.Restore(_durable.Snapshot());
+        if (writes.Length > 0) _current.Restore(_durable.Snapshot());
         for (int i = 0; i < writes.Length; i++)
         {
             int next = i + (int)random.NextBelow((ulong)(writes.Length - i));
             (writes[i], writes[next]) = (writes[next], writes[i]);
-            ulong choice = random.NextBelow(3);
-            if (choice == 0) writes[i].ApplyTo(_current, 0, writes[i].Count);
-            else if (choice == 1) writes[i].ApplyTo(_current, 0, random.NextBelow(writes[i].Count));
+            LeaveSome(writes[i], ref random);
         }
-        Flush();
+        MakeDurable();
+        _powerLoss = random;
     }
+
+    /// <summary>The 4 KiB chunks that were written over the image below, by number, in their order.</summary>
+    public IEnumerable<ulong> Written => _current.Written;
 
     /// <summary>Takes a moment: costs a step for each 4 MiB of the disk and each write that was not flushed.</summary>
     public DiskMoment Snapshot() => new(_current.Snapshot(), _durable.Snapshot(), [.. _unflushed]);
@@ -88,6 +151,7 @@ public sealed class DiskDrive : IBlockBackend
         _durable.Restore(moment.Durable);
         _unflushed.Clear();
         _unflushedBytes = 0;
+        _powerLoss = null;
         foreach (DiskWrite write in moment.Unflushed) Enqueue(write);
     }
 
@@ -102,7 +166,21 @@ public sealed class DiskDrive : IBlockBackend
     bool Keep(DiskWrite write)
     {
         if (IsReadOnly) return false;
-        write.ApplyTo(_current, 0, write.Count);
+        if (_powerLoss is { } random)
+        {
+            LeaveSome(write, ref random);
+            MakeDurable();
+            _powerLoss = random;
+            return false;
+        }
+        try
+        {
+            write.ApplyTo(_current, 0, write.Count);
+        }
+        catch (DamagedImageException)
+        {
+            return false;   // the rest of a chunk could not be read
+        }
         Enqueue(write);
         while (_unflushedBytes > MostUnflushedBytes || _unflushed.Count > MostUnflushed)
         {
@@ -111,6 +189,21 @@ public sealed class DiskDrive : IBlockBackend
             oldest.ApplyTo(_durable, 0, oldest.Count);
         }
         return true;
+    }
+
+    /// <summary>Leaves a write whole, torn or not at all.</summary>
+    void LeaveSome(DiskWrite write, ref Rng random)
+    {
+        ulong choice = random.NextBelow(3);
+        if (choice == 0) write.ApplyTo(_current, 0, write.Count);
+        else if (choice == 1) write.ApplyTo(_current, 0, random.NextBelow(write.Count));
+    }
+
+    void MakeDurable()
+    {
+        _durable.Restore(_current.Snapshot());
+        _unflushed.Clear();
+        _unflushedBytes = 0;
     }
 
     void Enqueue(DiskWrite write)
@@ -132,6 +225,13 @@ public sealed record DiskMoment(
 /// <param name="Bytes">Empty for zeros.</param>
 public sealed record DiskWrite(ulong Sector, ulong Count, ImmutableArray<byte> Bytes)
 {
+    /// <summary>The write of some of the sectors, counted from the first of this one.</summary>
+    internal DiskWrite Part(ulong first, ulong count)
+    {
+        const int SectorSize = IBlockBackend.SectorSize;
+        return new(Sector + first, count, Bytes.IsEmpty ? [] : [.. Bytes.AsSpan((int)first * SectorSize, (int)count * SectorSize)]);
+    }
+
     /// <summary>Writes some of the sectors, counted from the first of this write.</summary>
     internal void ApplyTo(SparseImage image, ulong first, ulong count)
     {

@@ -10,6 +10,14 @@ public interface IBlockBackend
 
     bool IsReadOnly { get; }
 
+    /// <summary>Says what is about to be done; the calls that follow, up to the next of these, do it.</summary>
+    void Begin(DiskRequest request)
+    {
+    }
+
+    /// <summary>What a request takes over its usual time, in nanoseconds.</summary>
+    ulong DelayOf(DiskRequest request) => 0;
+
     /// <returns><see langword="false"/>: the sectors could not be read.</returns>
     bool Read(ulong sector, Span<byte> bytes);
 
@@ -24,3 +32,15 @@ public interface IBlockBackend
     /// <returns><see langword="false"/>: that could not be done.</returns>
     bool Flush();
 }
+
+/// <summary>Kinds of requests to a disk; discards and writes of zeros are writes.</summary>
+[Flags]
+public enum DiskOperations : byte
+{
+    None = 0, Reads = 1, Writes = 2, Flushes = 4, All = Reads | Writes | Flushes,
+}
+
+/// <summary>A request to a disk.</summary>
+/// <param name="Operation">One kind.</param>
+/// <param name="Count">In sectors; a flush has none.</param>
+public readonly record struct DiskRequest(DiskOperations Operation, ulong Sector, ulong Count);

@@ -54,7 +54,10 @@ public sealed class SparseImage
         }
     }
 
-    const int ChunkShift = 12, ChunkSize = 1 << ChunkShift, LeafShift = 10, LeafChunks = 1 << LeafShift;
+    /// <summary>What is allocated at once, in bytes.</summary>
+    public const int ChunkSize = 1 << ChunkShift;
+
+    const int ChunkShift = 12, LeafShift = 10, LeafChunks = 1 << LeafShift;
     const ulong LeafSize = (ulong)LeafChunks << ChunkShift;
 
     internal sealed class Chunk(byte[] bytes, object owner)
@@ -125,6 +128,23 @@ public sealed class SparseImage
             if (_base is not null || leaf is not null) ZeroInLeaf(offset, count);
             (offset, length) = (offset + count, length - count);
         }
+    }
+
+    /// <summary>The chunks that were written, by number, in their order; those of zeros over no base may be missing.</summary>
+    public IEnumerable<ulong> Written =>
+        from i in Enumerable.Range(0, _leaves.Length)
+        where _leaves[i] is not null
+        from j in Enumerable.Range(0, LeafChunks)
+        where _leaves[i]!.Chunks[j] is not null
+        select (ulong)(i << LeafShift | j);
+
+    /// <summary>Whether each chunk of a range was written, or lies in the base.</summary>
+    public bool IsWritten(ulong offset, ulong length)
+    {
+        ulong end = offset + length;
+        for (ulong at = Math.Max(offset, _base?.Size.Bytes ?? 0) & ~(ulong)(ChunkSize - 1); at < end; at += ChunkSize)
+            if (Find(at) is null) return false;
+        return true;
     }
 
     public Moment Snapshot()

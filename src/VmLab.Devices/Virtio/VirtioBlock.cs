@@ -95,9 +95,16 @@ public sealed class VirtioBlock : VirtioDevice, ISnapshot<VirtioBlock.State>
     protected override ulong TimeOf(int queue, VirtioChain chain)
     {
         if (chain.Readable < HeaderSize) return _timing.Transfer.TimeOf(0);
-        (uint type, _) = ReadHeader(chain);
+        (uint type, ulong sector) = ReadHeader(chain);
         bool isFlush = type == FlushRequest || type is WriteRequest or ZeroRequest && IsWriteThrough;
-        return _timing.Transfer.TimeOf(chain.Readable + chain.Writable) + (isFlush ? _timing.FlushNanoseconds : 0);
+        DiskRequest request = type switch
+        {
+            ReadRequest => new(DiskOperations.Reads, sector, chain.Writable / SectorSize),
+            FlushRequest => new(DiskOperations.Flushes, 0, 0),
+            _ => new(DiskOperations.Writes, sector, (chain.Readable - HeaderSize) / SectorSize),
+        };
+        return _timing.Transfer.TimeOf(chain.Readable + chain.Writable) + (isFlush ? _timing.FlushNanoseconds : 0)
+            + _backend.DelayOf(request);
     }
 
     protected override uint? Serve(int queue, VirtioChain chain)
@@ -132,6 +139,7 @@ public sealed class VirtioBlock : VirtioDevice, ISnapshot<VirtioBlock.State>
     byte Read(VirtioChain chain, ulong sector, uint length)
     {
         if (length % SectorSize != 0 || !IsOnDisk(sector, length / SectorSize)) return Failed;
+        _backend.Begin(new DiskRequest(DiskOperations.Reads, sector, length / SectorSize));
         for (uint done = 0; done < length; done += BufferSize)
         {
             Span<byte> bytes = _buffer.AsSpan(0, (int)Math.Min(BufferSize, length - done));
@@ -145,6 +153,7 @@ public sealed class VirtioBlock : VirtioDevice, ISnapshot<VirtioBlock.State>
     {
         uint length = chain.Readable - HeaderSize;
         if (_backend.IsReadOnly || length % SectorSize != 0 || !IsOnDisk(sector, length / SectorSize)) return Failed;
+        _backend.Begin(new DiskRequest(DiskOperations.Writes, sector, length / SectorSize));
         for (uint done = 0; done < length; done += BufferSize)
         {
             Span<byte> bytes = _buffer.AsSpan(0, (int)Math.Min(BufferSize, length - done));
@@ -154,7 +163,11 @@ public sealed class VirtioBlock : VirtioDevice, ISnapshot<VirtioBlock.State>
         return Succeeded;
     }
 
-    byte Flush() => _backend.Flush() ? Succeeded : Failed;
+    byte Flush()
+    {
+        _backend.Begin(new DiskRequest(DiskOperations.Flushes, 0, 0));
+        return _backend.Flush() ? Succeeded : Failed;
+    }
 
     byte Settle(byte status) => status == Succeeded && IsWriteThrough ? Flush() : status;
 
@@ -175,7 +188,9 @@ public sealed class VirtioBlock : VirtioDevice, ISnapshot<VirtioBlock.State>
             ulong sector = BinaryPrimitives.ReadUInt64LittleEndian(range);
             uint count = BinaryPrimitives.ReadUInt32LittleEndian(range[8..]);
             if ((BinaryPrimitives.ReadUInt32LittleEndian(range[12..]) & ~allowedFlags) != 0) return Unsupported;
-            if (count > MostSectorsToZero || !IsOnDisk(sector, count) || !_backend.Zero(sector, count)) return Failed;
+            if (count > MostSectorsToZero || !IsOnDisk(sector, count)) return Failed;
+            _backend.Begin(new DiskRequest(DiskOperations.Writes, sector, count));
+            if (!_backend.Zero(sector, count)) return Failed;
         }
         return Succeeded;
     }

@@ -6,6 +6,15 @@ namespace VmLab.Faults;
 /// <summary>A fault of one machine: it strikes between two instructions, exactly when it is due.</summary>
 public abstract record MachineFault(string Machine) : Fault
 {
+    /// <summary>It is of what stays as it is without power.</summary>
+    internal virtual bool OutlivesPower => false;
+
+    /// <summary>Sees to it that the machine has what is to be struck.</summary>
+    /// <exception cref="LabException">It has not.</exception>
+    internal virtual void RequireTarget(MachineSpec spec)
+    {
+    }
+
     /// <summary>Does it to the machine.</summary>
     /// <param name="random">The machine's own stream for faults.</param>
     /// <returns>What was done, for the timeline.</returns>

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using VmLab.Core;
+using VmLab.Devices.Storage;
 using VmLab.Introspection;
 using VmLab.Machines;
 using VmLab.Machines.Gdb;
@@ -36,6 +37,9 @@ interface IMachine : IDisposable
 
     /// <summary>A frame has arrived at a network card.</summary>
     void Receive(MacAddress card, ReadOnlySpan<byte> frame);
+
+    /// <inheritdoc cref="Machine.ObserveDisks"/>
+    void ObserveDisks(Action<string, DiskRequest> requested, Action<string, string> affected);
 
     void SendToConsole(ReadOnlySpan<byte> bytes);
 

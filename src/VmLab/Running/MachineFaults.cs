@@ -7,11 +7,16 @@ namespace VmLab.Running;
 /// <summary>A fault that was injected into a machine and is not over.</summary>
 /// <param name="DueAt">Lab time of the next strike, in nanoseconds; the end of time where it waits for something else.</param>
 /// <param name="LiftAt">Lab time at which it is taken back.</param>
-/// <param name="Matches">How often the console showed what it waits for.</param>
-/// <param name="Tail">The console's last characters, as many as are waited for.</param>
-sealed record ArmedFault(MachineFault Fault, ulong DueAt, ulong LiftAt = ulong.MaxValue, int Strikes = 0, int Matches = 0, string Tail = "")
+/// <param name="Matches">How often it met what it waits for.</param>
+/// <param name="Tail">What its trigger remembers from one happening to the next.</param>
+/// <param name="Address">Where the place that it waits for lies since the machine's power-on, once that is known.</param>
+sealed record ArmedFault(
+    MachineFault Fault, ulong DueAt, ulong LiftAt = ulong.MaxValue, int Strikes = 0, int Matches = 0, string Tail = "", ulong? Address = null)
 {
-    public bool IsOver => DueAt == ulong.MaxValue && LiftAt == ulong.MaxValue && (Strikes > 0 || Fault.Trigger is not ConsoleShows);
+    public bool IsOver => DueAt == ulong.MaxValue && LiftAt == ulong.MaxValue && (Strikes > 0 || Fault.Trigger is not CountedTrigger);
+
+    /// <summary>What it still waits for.</summary>
+    public CountedTrigger? Awaited => Fault.Trigger is CountedTrigger trigger && Matches < trigger.Count ? trigger : null;
 }
 
 /// <summary>The faults of one machine, over all its power-ons: what is armed, and when it strikes.</summary>
@@ -42,31 +47,52 @@ sealed class MachineFaults(Rng random)
             AtTime at when (ulong)at.Time.TotalNanoseconds is var due && due >= now => due,
             AtTime at => throw new LabException(
                 $"The fault is to strike {fault.Machine} at {at.Time.TotalSeconds} s, and it is {now / 1e9} s already."),
-            ConsoleShows => ulong.MaxValue,
+            CountedTrigger => ulong.MaxValue,
             var other => throw new LabException($"A fault of {fault.Machine} cannot wait for a {other.GetType().Name}."),
         };
         _armed.Add(new ArmedFault(fault, dueAt));
         Plan();
     }
 
-    /// <summary>Takes a byte of a machine's console.</summary>
+    /// <summary>Takes what happened on a machine, of this lab time.</summary>
     /// <returns>Whether a fault strikes now.</returns>
-    public bool Look(string machine, byte value, ulong now)
+    public bool Look(Happening what, ulong now)
     {
         bool strikes = false;
         for (int i = 0; i < _armed.Count; i++)
         {
             ArmedFault armed = _armed[i];
-            if (armed.Fault.Trigger is not ConsoleShows trigger || trigger.Machine != machine || armed.Matches == trigger.Count) continue;
-            string tail = armed.Tail + (char)value;
-            if (tail.Length > trigger.Text.Length) tail = tail[1..];
-            bool isMatch = tail == trigger.Text;
-            armed = armed with { Tail = isMatch ? "" : tail, Matches = armed.Matches + (isMatch ? 1 : 0) };
-            if (armed.Matches == trigger.Count) (armed, strikes) = (armed with { DueAt = now }, true);
+            if (armed.Awaited is not { } trigger || trigger.Machine != what.Machine) continue;
+            string tail = armed.Tail;
+            bool isMet = trigger.IsMet(what, ref tail);
+            armed = armed with { Tail = tail, Matches = armed.Matches + (isMet ? 1 : 0) };
+            if (isMet && armed.Awaited is null) (armed, strikes) = (armed with { DueAt = now }, true);
             _armed[i] = armed;
         }
         if (strikes) Plan();
         return strikes;
+    }
+
+    /// <summary>The places that faults wait for, as far as it is known where they lie.</summary>
+    public IEnumerable<(PlaceTrigger Place, ulong Address)> Places =>
+        from armed in _armed
+        where armed is { Awaited: PlaceTrigger, Address: not null }
+        select ((PlaceTrigger)(armed.Awaited! with { Count = 1 }), armed.Address!.Value);
+
+    /// <summary>Looks up the places of a machine that are not known yet.</summary>
+    /// <param name="find">The linear address of a symbol, or <see langword="null"/>.</param>
+    public void FindPlaces(string machine, Func<string, ulong?> find)
+    {
+        for (int i = 0; i < _armed.Count; i++)
+            if (_armed[i] is { Awaited: PlaceTrigger place, Address: null } && place.Machine == machine)
+                _armed[i] = _armed[i] with { Address = place.Address ?? find(place.Name!) };
+    }
+
+    /// <summary>A machine starts anew: its kernel will lie elsewhere.</summary>
+    public void ForgetPlaces(string machine)
+    {
+        for (int i = 0; i < _armed.Count; i++)
+            if (_armed[i] is { Awaited: PlaceTrigger place } && place.Machine == machine) _armed[i] = _armed[i] with { Address = null };
     }
 
     /// <summary>Strikes and lifts what is due.</summary>
@@ -92,7 +118,8 @@ sealed class MachineFaults(Rng random)
     {
         for (int i = 0; i < _armed.Count; i++)
         {
-            ArmedFault armed = _armed[i] with { LiftAt = ulong.MaxValue };
+            ArmedFault armed = _armed[i];
+            if (!armed.Fault.OutlivesPower) armed = armed with { LiftAt = ulong.MaxValue };
             if (armed.DueAt < now) armed = armed with { DueAt = Later(armed.Fault, armed.DueAt, now) };
             _armed[i] = armed;
         }

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using VmLab.Core;
+using VmLab.Devices.Storage;
 using VmLab.Devices.Virtio;
 using VmLab.Introspection;
 using VmLab.Machines;
@@ -37,6 +38,9 @@ sealed class PcMachine(Machine machine) : IMachine
     public void SetLink(MacAddress card, bool isUp) => Card(card).IsLinkUp = isUp;
 
     public void Receive(MacAddress card, ReadOnlySpan<byte> frame) => Card(card).Receive(frame);
+
+    public void ObserveDisks(Action<string, DiskRequest> requested, Action<string, string> affected) =>
+        machine.ObserveDisks(requested, affected);
 
     public void SendToConsole(ReadOnlySpan<byte> bytes) => machine.Console.Send(bytes);
 

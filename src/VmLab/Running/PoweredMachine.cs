@@ -1,3 +1,4 @@
+using VmLab.Devices.Storage;
 using VmLab.Faults;
 using VmLab.Machines;
 
@@ -19,16 +20,19 @@ sealed class PoweredMachine : IDisposable
     // What a machine retires in a quantum before it is worth another thread.
     const ulong HeavyCounts = 50_000;
 
+    readonly string _name;
     readonly IMachine _machine;
     readonly bool _keepsHashes;
     readonly MachineFaults _faults;
     readonly MachinePorts _ports;
     MachineClock _clock;
     ulong _retiredBefore;
+    bool _struckWithin;
 
     /// <param name="startedAt">Lab time of the power-on.</param>
     public PoweredMachine(string name, IMachine machine, ulong startedAt, MachineFaults faults, MachinePorts ports, bool keepsHashes)
     {
+        _name = name;
         _machine = machine;
         _faults = faults;
         _ports = ports;
@@ -38,10 +42,11 @@ sealed class PoweredMachine : IDisposable
             value =>
             {
                 Arrivals.Add(new Arrival(Now, IsChannel: false, value));
-                if (faults.Look(name, value, Now)) machine.Pc.Interrupt();
+                Meet(new ConsoleByte(name, value));
             },
             value => Arrivals.Add(new Arrival(Now, IsChannel: true, value)));
         ports.Plug(this);
+        machine.ObserveDisks(MeetDiskUse, (disk, what) => _faults.Done.Add((Now, $"disk {disk}: {what}")));
     }
 
     public IMachine Machine => _machine;
@@ -52,6 +57,9 @@ sealed class PoweredMachine : IDisposable
     public ulong Now => _clock.LabAt(_machine.Now);
 
     public List<Arrival> Arrivals { get; } = [];
+
+    /// <summary>What faults of other machines may wait for, since the last quantum's end.</summary>
+    public List<Happening> Happened { get; } = [];
 
     public List<(ulong MachineTime, ulong Hash)> Checkpoints { get; } = [];
 
@@ -69,8 +77,9 @@ sealed class PoweredMachine : IDisposable
     {
         try
         {
-            while (RunTo(Math.Min(labTime, NextAt)) is { } reached && reached >= NextAt)
+            while (RunTo(Math.Min(labTime, NextAt)) is { } reached && (reached >= NextAt || _struckWithin))
             {
+                _struckWithin = false;
                 _ports.Deliver(_machine, reached);
                 if (reached >= _faults.NextAt) Strike(reached);
             }
@@ -95,6 +104,7 @@ sealed class PoweredMachine : IDisposable
     public void Restore(Moment moment)
     {
         _machine.Restore(moment.Machine);
+        Happened.Clear();
         Arrivals.Clear();   // of a quantum that a hook broke off
         Checkpoints.Clear();
         Take(moment);
@@ -105,6 +115,24 @@ sealed class PoweredMachine : IDisposable
         (_clock, _retiredBefore, IsHeavy) = (moment.Clock, moment.RetiredBefore, moment.IsHeavy);
 
     public void Dispose() => _machine.Dispose();
+
+    /// <summary>Something happened that a fault may wait for: the machine stops there, to be struck.</summary>
+    public void Meet(Happening what)
+    {
+        Happened.Add(what);
+        if (_faults.Look(what, Now)) _machine.Pc.Interrupt();
+    }
+
+    /// <summary>A request is about to be done: what strikes because of it must strike before.</summary>
+    void MeetDiskUse(string disk, DiskRequest request)
+    {
+        var use = new DiskUse(_name, disk, request);
+        Happened.Add(use);
+        if (!_faults.Look(use, Now)) return;
+        Strike(Now);
+        _struckWithin = true;
+        _machine.Pc.Interrupt();
+    }
 
     /// <summary>Runs to a lab time; a fault on the console, a hook or the machine's end may come first.</summary>
     /// <returns>The lab time that was reached; <see langword="null"/> if the machine runs no more.</returns>
