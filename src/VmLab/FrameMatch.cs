@@ -1,6 +1,5 @@
 using System.Buffers.Binary;
 using System.Text;
-using VmLab.Core;
 using VmLab.Networks;
 
 namespace VmLab;

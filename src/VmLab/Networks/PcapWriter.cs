@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using VmLab.Core;
 
 namespace VmLab.Networks;
 
