@@ -29,7 +29,7 @@ await Lab.RunAsync(fleet, async lab =>
     {
         await lab[vm].Files.Put("/tmp/replica.sh", replica);
         var others = string.Join(" ", new[] { a, b, c }.Where(other => other != vm));
-        await lab[vm].Shell($"sh /tmp/replica.sh {vm} {others} </dev/null >/dev/null 2>&1 &");
+        await lab[vm].Shell($"setsid sh /tmp/replica.sh {vm} {others} </dev/null >/dev/null 2>&1 &");
     }
 
     await lab.RunFor(5.Seconds);

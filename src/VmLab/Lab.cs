@@ -227,7 +227,9 @@ public sealed partial class Lab : IAsyncDisposable
     }
 
     /// <summary>Grows a new lab from a moment, or from this lab as it is; the caller closes it.</summary>
-    public async Task<Lab> Fork(Moment? moment = null) => await StartAsync(moment ?? await Snapshot("fork"), _options);
+    /// <param name="seed">Draws anew what is drawn from now on; that of the moment where it is <see langword="null"/>.</param>
+    public async Task<Lab> Fork(Moment? moment = null, ulong? seed = null) =>
+        await StartAsync(moment ?? await Snapshot("fork"), seed is null ? _options : _options with { Seed = seed });
 
     /// <summary>Something to be done at a guest time, once a lab: <c>lab.At(5.Seconds).Restore(ready)</c>.</summary>
     /// <param name="time">Since the lab's start.</param>

@@ -8,6 +8,9 @@ public sealed partial class Lab
     /// <summary>Guest time between two looks for symbols that are not in a machine's memory yet, in nanoseconds.</summary>
     const ulong SymbolSearchPeriod = 100_000_000;
 
+    /// <summary>Whether the lab fails if its script ends before every fault has struck; else that is a line of the timeline.</summary>
+    public bool FailOnUnfired { get; set; }
+
     /// <summary>Makes something go wrong: at once, or when its trigger says.</summary>
     /// <remarks>The fault belongs to the lab's state: it is in moments, and comes back with them.</remarks>
     /// <exception cref="LabException">The lab has no such machine, disk or network, or the fault's time is over.</exception>
@@ -36,6 +39,20 @@ public sealed partial class Lab
     {
         foreach (Fault fault in plan.Faults) Inject(fault);
     }
+
+    /// <exception cref="InvariantException">A fault has not struck, and that is to be a failure.</exception>
+    internal void RequireFired()
+    {
+        if (FailOnUnfired && Unfired is [var first, ..]) throw new InvariantException(Untold(first), Report());
+    }
+
+    void NoteUnfired()
+    {
+        foreach (Vm machine in _machines)
+            foreach (Fault fault in machine.Faults.Unfired) Add(machine, $"warning: {Untold(fault)}");
+    }
+
+    static string Untold(Fault fault) => $"a fault never struck: {fault.GetType().Name}, which waited for {fault.Trigger}";
 
     /// <summary>The machine starts anew, and with it the search for the places that faults wait for.</summary>
     internal void ForgetPlaces(Vm machine)

@@ -95,6 +95,7 @@ public sealed partial class Lab
     internal void Close()
     {
         if (_isClosed) return;
+        NoteUnfired();
         _lastReport = ReportOf(_machines);
         _isClosed = true;
         EndWaits(wait => wait.Fail(new LabException($"Lab \"{Fleet.Name}\" was closed while this was awaited.")));
@@ -120,6 +121,7 @@ public sealed partial class Lab
     {
         await using Lab lab = await StartAsync(fleet, options ?? pump.Options);
         await script(lab);
+        lab.RequireFired();
         if (lab.Unmet is [var first, ..]) throw new InvariantException($"It was never so that {first}.", lab.Report());
     }
 

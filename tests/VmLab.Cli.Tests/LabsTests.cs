@@ -6,6 +6,8 @@ public sealed class LabsTests
     [TestCase("traps")]
     [TestCase("quickstart")]
     [TestCase("partition")]
+    [TestCase("clock-skew")]
+    [TestCase("crash-consistency")]
     public void A_lab_prints_what_is_expected(string lab)
     {
         Ending ending = Vmlab.Run("run", $"labs/{lab}/lab.csx");

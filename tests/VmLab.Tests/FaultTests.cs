@@ -199,6 +199,24 @@ public sealed class FaultTests
     });
 
     [Test]
+    public void A_fault_that_never_struck_is_noted_at_the_labs_end() => Run(async lab =>
+    {
+        lab.Inject(Fault.Power(s_a).Nmi().At(1.Seconds));
+        await lab.DisposeAsync();
+        Assert.That(lab.Timeline.Last().What, Does.StartWith("warning: a fault never struck: PowerNmi"));
+
+    });
+
+    [Test]
+    public void A_fault_that_never_struck_is_a_failure_where_the_script_says_so() => Assert.That(
+        () => Lab.RunAsync(s_fleet, lab =>
+        {
+            lab.FailOnUnfired = true;
+            lab.Inject(Fault.Power(s_a).Nmi().At(1.Seconds));
+            return Task.CompletedTask;
+        }), Throws.TypeOf<InvariantException>().With.Message.Contains("never struck"));
+
+    [Test]
     public void A_fault_is_in_the_moment_and_comes_back_with_it() => Run(async lab =>
     {
         lab.Inject(Fault.Memory(s_a).Flip().Every(1.Milliseconds).WithProbability(0.5));

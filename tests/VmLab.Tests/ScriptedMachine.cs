@@ -78,6 +78,8 @@ sealed class ScriptedMachine : IMachine
 
     public void Connect(Action<byte> console, Action<byte> channel) => (_console, _channel) = (console, channel);
 
+    public void ObserveDisks(Action<string, DiskRequest> requested, Action<string, string> affected) { }
+
     /// <summary>Called with each frame that arrives.</summary>
     public Action<byte[]> OnFrame { get; set; } = _ => { };
 
@@ -95,8 +97,6 @@ sealed class ScriptedMachine : IMachine
         _history.Add(Now).Add(card.Bits).Add(frame);
         OnFrame(frame.ToArray());
     }
-
-    public void ObserveDisks(Action<string, DiskRequest> requested, Action<string, string> affected) { }
 
     public void SendToConsole(ReadOnlySpan<byte> bytes)
     {

@@ -27,6 +27,9 @@ interface IMachine : IDisposable
     /// </summary>
     void Connect(Action<byte> console, Action<byte> channel);
 
+    /// <inheritdoc cref="Machine.ObserveDisks"/>
+    void ObserveDisks(Action<string, DiskRequest> requested, Action<string, string> affected);
+
     /// <summary>Plugs a cable into a network card.</summary>
     /// <param name="sent">Called with each frame the guest sends, at machine time <see cref="Now"/>, on the thread that runs
     /// the machine; <see langword="null"/> unplugs the cable.</param>
@@ -37,9 +40,6 @@ interface IMachine : IDisposable
 
     /// <summary>A frame has arrived at a network card.</summary>
     void Receive(MacAddress card, ReadOnlySpan<byte> frame);
-
-    /// <inheritdoc cref="Machine.ObserveDisks"/>
-    void ObserveDisks(Action<string, DiskRequest> requested, Action<string, string> affected);
 
     void SendToConsole(ReadOnlySpan<byte> bytes);
 

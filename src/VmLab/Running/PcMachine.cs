@@ -33,14 +33,14 @@ sealed class PcMachine(Machine machine) : IMachine
         machine.Channel.Received = channel;
     }
 
+    public void ObserveDisks(Action<string, DiskRequest> requested, Action<string, string> affected) =>
+        machine.ObserveDisks(requested, affected);
+
     public void Plug(MacAddress card, Action<ReadOnlyMemory<byte>>? sent) => Card(card).Sent = sent;
 
     public void SetLink(MacAddress card, bool isUp) => Card(card).IsLinkUp = isUp;
 
     public void Receive(MacAddress card, ReadOnlySpan<byte> frame) => Card(card).Receive(frame);
-
-    public void ObserveDisks(Action<string, DiskRequest> requested, Action<string, string> affected) =>
-        machine.ObserveDisks(requested, affected);
 
     public void SendToConsole(ReadOnlySpan<byte> bytes) => machine.Console.Send(bytes);
 

@@ -45,8 +45,8 @@ sealed class PoweredMachine : IDisposable
                 Meet(new ConsoleByte(name, value));
             },
             value => Arrivals.Add(new Arrival(Now, IsChannel: true, value)));
-        ports.Plug(this);
         machine.ObserveDisks(MeetDiskUse, (disk, what) => _faults.Done.Add((Now, $"disk {disk}: {what}")));
+        ports.Plug(this);
     }
 
     public IMachine Machine => _machine;

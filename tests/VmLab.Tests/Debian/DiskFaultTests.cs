@@ -127,7 +127,7 @@ public sealed class DiskFaultTests
 
         Assert.That(await lab[s_db].Shell(Fill), Is.Not.Matches(Exits.With(0)));
         ShellResult sync = await lab[s_db].Shell("sync");
-        Assert.That((sync.Outcome, lab[s_db].Cpu.Rip), Is.EqualTo((ShellOutcome.PowerLost, lab[s_db].Linux.Symbol("__x64_sys_sync"))));
+        Assert.That((sync.Outcome, lab[s_db].Cpu.Rip), Is.EqualTo((ShellOutcome.PowerLost, (ulong)lab[s_db].Linux.Symbol("__x64_sys_sync"))));
     });
 
     static void Run(Func<Lab, Task> script) => Pump.Run(async () =>
