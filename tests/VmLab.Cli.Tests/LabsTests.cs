@@ -5,7 +5,6 @@ public sealed class LabsTests
 {
     [TestCase("traps")]
     [TestCase("quickstart")]
-    [TestCase("partition")]
     [TestCase("clock-skew")]
     [TestCase("crash-consistency")]
     public void A_lab_prints_what_is_expected(string lab)
