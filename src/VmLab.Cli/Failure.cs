@@ -21,6 +21,15 @@ static class Failure
         if (failure is not GuestException && report.Length > 0) output.WriteLine(report);
     }
 
+    /// <summary>The same for a report, which says nothing of the host: no folders, and not where the labs stood.</summary>
+    public static string Brief(Exception failure, string script)
+    {
+        string message = (failure is GuestException guest ? guest.What : failure.Message).TrimEnd();
+        return ScriptLine(failure, script) is var (file, line, source)
+            ? $"{Path.GetFileName(file)}({line}): {Kind(failure)}\n    {source.Trim()}\n{message}"
+            : $"{Kind(failure)}\n{message}";
+    }
+
     static string Kind(Exception failure) => failure switch
     {
         _ when ExitCode.IsAssertion(failure) => "an assertion failed",

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Text;
 using Spectre.Console;
+using Spectre.Console.Rendering;
 
 namespace VmLab.Cli;
 
@@ -161,8 +162,15 @@ sealed class LiveView : IView
         public override void Flush()
         {
             if (_line.Length == 0) return;
-            console.Write(new Text(_line.ToString()));
+            console.Write(new Line(_line.ToString().TrimEnd('\r', '\n')));
             _line.Clear();
         }
+    }
+
+    /// <summary>A line over what stood there: Spectre goes back to the picture's first line, and erases nothing.</summary>
+    sealed class Line(string text) : Renderable
+    {
+        protected override IEnumerable<Segment> Render(RenderOptions options, int maxWidth) =>
+            [new Segment(text), Segment.Control("\e[K"), Segment.LineBreak];
     }
 }

@@ -27,6 +27,12 @@ static class Program
         HelpName = "[VM:]PORT",
     };
 
+    static readonly Option<string?> s_report = new("--report")
+    {
+        Description = "Writes a page of the run, to be opened in a browser, into this folder.",
+        HelpName = "DIR",
+    };
+
     // What a command throws, and Ctrl-C, are handled here and in the commands.
     static readonly InvocationConfiguration s_invocation = new()
     {
@@ -82,9 +88,11 @@ static class Program
         var run = new Command("run", "Runs a script. Exit code: 0 passed, 1 an assertion failed, 2 script or input wrong, "
             + "3 infrastructure, 130 stopped by Ctrl-C.")
         {
-            file, arguments, s_threads, s_seed, s_hashes, s_gdb,
+            file, arguments, s_threads, s_seed, s_hashes, s_gdb, s_report,
         };
-        run.SetAction(parsed => RunCommand.Run(parsed.GetRequiredValue(file), parsed.GetValue(arguments) ?? [], Options(parsed)));
+        run.SetAction(parsed => RunCommand.Run(
+            parsed.GetRequiredValue(file), parsed.GetValue(arguments) ?? [],
+            Options(parsed) with { Replay = Replay(parsed, file, arguments) }, parsed.GetValue(s_report)));
         return run;
     }
 
@@ -168,6 +176,16 @@ static class Program
 
         int Fetch(ParseResult parsed, string[] names) => GuestsCommand.Fetch(
             names, parsed.GetRequiredValue(kernel), parsed.GetValue(modules) ?? [], parsed.GetValue(update));
+    }
+
+    /// <summary>The command line, as far as a run's results depend on it.</summary>
+    static string Replay(ParseResult parsed, Argument<string> file, Argument<string[]> arguments)
+    {
+        string path = Path.GetRelativePath(Environment.CurrentDirectory, parsed.GetRequiredValue(file));
+        if (path.StartsWith("..", StringComparison.Ordinal)) path = Path.GetFileName(path);
+        string seed = Options(parsed).Seed is { } given ? $" --seed {given}" : "";
+        string[] words = parsed.GetValue(arguments) ?? [];
+        return $"vmlab run {path}{seed}{(words.Length > 0 ? " -- " : "")}{string.Join(' ', words)}";
     }
 
     /// <summary>The environment's options, and over them those of the command line.</summary>

@@ -14,10 +14,11 @@ static class Tool
     {
         Carried =
         [
-            Package("VmLab", ["VmLab", .. Parts]),
+            Package("VmLab", ["VmLab", "Polly.Core", .. Parts]),
             Package("VmLab.Testing", "VmLab.Testing", "nunit.framework"),
             .. Parts.Select(part => Package(part, part)),
             new CarriedPackage("NUnit", "5.0.0", [FileOf("nunit.framework")]),
+            new CarriedPackage("Polly.Core", "8.9.1", [FileOf("Polly.Core")]),
             new CarriedPackage("Iced", "1.22.0", [FileOf("Iced")]),
         ],
     };

@@ -82,6 +82,9 @@ public sealed class LocalApic : IInterruptSource, IMmioDevice, IMsrDevice, ITime
     /// <summary>The processor's NMI pin: a pulse.</summary>
     public Action? NmiRaised { get; set; }
 
+    /// <summary>Asked whether the timer's interrupt that is due gets lost.</summary>
+    public Func<bool>? LosesTick { get; init; }
+
     /// <summary>The processor's INIT pin: a pulse. The APIC resets itself.</summary>
     public Action? InitRaised { get; set; }
 
@@ -210,7 +213,7 @@ public sealed class LocalApic : IInterruptSource, IMmioDevice, IMsrDevice, ITime
         if (IsDeadlineMode) _state.TscDeadline = 0;
         else if ((_state.LocalVectors[Timer] & Periodic) == 0) _state.NextFire = Oscillator.Never;
         else _state.NextFire += ((Tick - _state.NextFire) / period + 1) * period;
-        Trigger(Timer);
+        if (LosesTick?.Invoke() != true) Trigger(Timer);
     }
 
     /// <summary>A pulse on the LINT1 pin, the NMI of a PC unless the guest made it something else.</summary>

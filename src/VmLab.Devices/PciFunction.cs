@@ -67,7 +67,10 @@ public sealed class PciFunction : ISnapshot<PciFunction.State>
     public PciIdentity Identity { get; }
 
     /// <summary>Whether the guest lets the device reach memory by itself.</summary>
-    public bool IsBusMaster => (ReadWord(Command) & MasterEnable) != 0;
+    public bool IsBusMaster => !IsAbsent && (ReadWord(Command) & MasterEnable) != 0;
+
+    /// <summary>It was pulled out: nothing answers in its place. No part of its own record.</summary>
+    public bool IsAbsent { get; set; }
 
     /// <summary>Told the offset and width of each write of the guest, once it is done.</summary>
     public Action<int, int>? Written { get; set; }
@@ -76,7 +79,7 @@ public sealed class PciFunction : ISnapshot<PciFunction.State>
     public Action<int, int>? Reading { get; set; }
 
     /// <summary>Level of the interrupt pin as the bus sees it.</summary>
-    public bool InterruptLevel => _state.IsInterrupting && (ReadWord(Command) & InterruptDisable) == 0;
+    public bool InterruptLevel => !IsAbsent && _state.IsInterrupting && (ReadWord(Command) & InterruptDisable) == 0;
 
     internal Action? InterruptChanged { get; set; }
 

@@ -135,11 +135,11 @@ public sealed class PciHost : ISnapshot<PciHost.State>, IDrivesLines
     }
 
     uint ReadConfig(uint bus, uint slot, int offset, int width) =>
-        bus == 0 && _slots[slot] is { } function ? function.Read(offset, width) : uint.MaxValue;
+        bus == 0 && _slots[slot] is { IsAbsent: false } function ? function.Read(offset, width) : uint.MaxValue;
 
     void WriteConfig(uint bus, uint slot, int offset, int width, uint value)
     {
-        if (bus == 0) _slots[slot]?.Write(offset, width, value);
+        if (bus == 0 && _slots[slot] is { IsAbsent: false } function) function.Write(offset, width, value);
     }
 
     /// <summary>

@@ -49,6 +49,8 @@ public sealed class Machine : IDisposable
         _cpu = new Vcpu(
             new VcpuBoard(Memory, _pc.Ports, _pc.Msrs, _pc.LocalApic, _clock, Exits), random.Child("rdrand"));
         Hooks = new MachineHooks(_cpu);
+        StuckBits = new StuckBits(_ram, Hooks);
+        _pc.Keep(StuckBits);
         _pc.LocalApic.NmiRaised = _cpu.RaiseNmi;
     }
 
@@ -91,7 +93,7 @@ public sealed class Machine : IDisposable
         _isInterrupted = false;
         while (Status == MachineStatus.Running && _clock.Now < time && !Hooks.IsHeld && !_isInterrupted)
         {
-            _pc.Advance();
+            Advance();
             ulong stop = Math.Min(time, _pc.NextDeadline);
             if (stop <= _clock.Now) continue;
             if (IsStalled)
@@ -105,7 +107,7 @@ public sealed class Machine : IDisposable
                 case StopReason.Shutdown: Stop(MachineStatus.TripleFault); break;
             }
         }
-        _pc.Advance();
+        Advance();
     }
 
     /// <summary>Ends the present <see cref="RunUntil"/> behind the instruction that called the device that calls this.</summary>
@@ -119,6 +121,16 @@ public sealed class Machine : IDisposable
 
     /// <summary>The devices that the configuration adds, in its order.</summary>
     public IReadOnlyList<VirtioDevice> Virtio => _pc.Virtio;
+
+    /// <summary>Bits of RAM that keep their value.</summary>
+    public StuckBits StuckBits { get; }
+
+    /// <summary>The next interrupts of the processor's own timer get lost.</summary>
+    public void LoseTicks(ulong count) => _pc.TickLoss.Lose(count);
+
+    /// <summary>One of the devices that the configuration adds: a disk by its name, others as nic0, entropy0, console0, balloon0.</summary>
+    /// <exception cref="LabException">There is no such device.</exception>
+    public VirtioDevice Device(string name) => _pc.Virtio[DeviceNames.IndexOf(Config.Devices, name, Config.Name)];
 
     /// <summary>What lies behind a disk, for whoever looks at it between runs.</summary>
     /// <exception cref="LabException">There is no disk of that name.</exception>
@@ -187,6 +199,11 @@ public sealed class Machine : IDisposable
     }
 
     static Rng RandomOf(MachineConfig config) => Rng.FromSeed(config.Seed).Child(config.Name);
+
+    void Advance()
+    {
+        if (_pc.Advance()) StuckBits.Enforce();
+    }
 
     /// <summary>A halted machine jumps to the next deadline; with interrupts off and none coming it is stuck.</summary>
     void Idle(ulong time)

@@ -33,7 +33,7 @@ sealed class Pc
     public Pc(MemoryBus memory, VirtualClock clock, PcOutlets outlets, ImmutableArray<DeviceSpec> devices, Rng random)
     {
         Clock = clock;
-        LocalApic = new LocalApic(0, clock, _apicBus, _pic);
+        LocalApic = new LocalApic(0, clock, _apicBus, _pic) { LosesTick = TickLoss.Takes };
         _ioApic = new IoApic(_apicBus);
 
         // The HPET takes the places of PIT and RTC while it replaces them.
@@ -64,6 +64,7 @@ sealed class Pc
     public PortBus Ports { get; } = new();
     public MsrBus Msrs { get; } = new();
     public LocalApic LocalApic { get; }
+    public TickLoss TickLoss { get; } = new();
     public Uart16550 Console { get; }
     public Uart16550 Channel { get; }
 
@@ -85,10 +86,17 @@ sealed class Pc
     }
 
     /// <summary>Lets every device act that is due.</summary>
-    public void Advance()
+    /// <returns>Whether one was.</returns>
+    public bool Advance()
     {
+        bool hasActed = false;
         foreach (ITimed device in _timed)
-            if (device.NextDeadline <= Clock.Now) device.Advance();
+        {
+            if (device.NextDeadline > Clock.Now) continue;
+            device.Advance();
+            hasActed = true;
+        }
+        return hasActed;
     }
 
     public void AddTo(StateHash hash)
@@ -164,7 +172,11 @@ sealed class Pc
             throw new LabException($"A machine takes {PcLayout.MostDevices} devices at most; this one has {specs.Length}.");
         VirtioDevice[] devices =
             [.. specs.Select((spec, i) => Build(spec, board, random.Child($"slot {PcLayout.FirstFreeSlot + i}")))];
-        for (int i = 0; i < devices.Length; i++) _pci.Add(PcLayout.FirstFreeSlot + i, 0, devices[i].Transport.Function);
+        for (int i = 0; i < devices.Length; i++)
+        {
+            _pci.Add(PcLayout.FirstFreeSlot + i, 0, devices[i].Transport.Function);
+            Keep(devices[i].Trouble);
+        }
         return devices;
     }
 
@@ -223,9 +235,11 @@ sealed class Pc
         Keep(Console);
         Keep(Channel);
         Keep(_replaced);
+        Keep(TickLoss);
     }
 
-    void Keep<TState>(ISnapshot<TState> device)
+    /// <summary>Makes what a part remembers part of the machine's state.</summary>
+    public void Keep<TState>(ISnapshot<TState> device)
         where TState : struct
     {
         _kept.Add(new Kept<TState>(device));

@@ -26,6 +26,12 @@ namespace VmLab;
 [JsonDerivedType(typeof(LinkSlow), "link-slow")]
 [JsonDerivedType(typeof(LinkPartition), "link-partition")]
 [JsonDerivedType(typeof(LinkDown), "link-down")]
+[JsonDerivedType(typeof(MemoryStuck), "memory-stuck")]
+[JsonDerivedType(typeof(ClockLostTicks), "clock-lost-ticks")]
+[JsonDerivedType(typeof(DeviceInterruptLoss), "device-interrupt-loss")]
+[JsonDerivedType(typeof(DeviceStorm), "device-storm")]
+[JsonDerivedType(typeof(DeviceHang), "device-hang")]
+[JsonDerivedType(typeof(DeviceUnplug), "device-unplug")]
 public abstract record Fault
 {
     /// <summary>What it waits for.</summary>
@@ -67,6 +73,10 @@ public abstract record Fault
 
     /// <summary>Faults of a network.</summary>
     public static LinkFaults Link(LinkRef link) => new(link.Name);
+
+    /// <summary>Faults of a virtio device.</summary>
+    /// <param name="device">A disk's name, or <c>nic0</c>, <c>entropy0</c>, <c>console0</c>, <c>balloon0</c>.</param>
+    public static DeviceFaults Device(VmRef vm, string device) => new(vm.Name, device);
 
     /// <summary>Faults of a machine's power.</summary>
     public static PowerFaults Power(VmRef vm) => new(vm.Name);

@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using VmLab.Core;
 using VmLab.Guests;
+using VmLab.Reporting;
 using VmLab.Running;
 using VmLab.Tracing;
 
@@ -46,6 +47,7 @@ public sealed partial class Lab : IAsyncDisposable
         Fleet = fleet;
         Seed = options.Seed ?? root?.Seed ?? fleet.RootSeed;
         Nanoseconds = root?.State.Nanoseconds ?? 0;
+        Record = new LabRecord(this);
         Pool = root?.Pool ?? new FramePool(HostMemory.Free());
         _sharesPool = root is not null;
         _options = options;
@@ -222,7 +224,8 @@ public sealed partial class Lab : IAsyncDisposable
         RestoreLinks(moment.State);
         if (moment.Seed != Seed) Reseed();
         ArmPlaces();
-        Add(null, $"restored \"{moment.Name}\"");
+        Record.Begin(moment);
+        Add(null, $"restored \"{moment.Name}\"", EventKind.Restored);
         return Task.CompletedTask;
     }
 

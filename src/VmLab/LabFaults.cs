@@ -27,7 +27,7 @@ public sealed partial class Lab
         }
         if (fault is not MachineFault machineFault) throw new LabException($"A lab has no place for a {fault.GetType().Name}.");
         Vm machine = this[machineFault.Machine];
-        machineFault.RequireTarget(machine.Spec);
+        machineFault.RequireTarget(machine);
         machine.Faults.Arm(machineFault, Nanoseconds);
         if (fault.Trigger is not PlaceTrigger place) return;
         FindPlaces(this[place.Machine]);

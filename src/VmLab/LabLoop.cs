@@ -74,15 +74,22 @@ public sealed partial class Lab
         }
         Settle();
         LookForPlaces(before);
+        Record.Sample();
         _trace?.Look();
         _options.Observer?.Advanced(this);
     }
 
-    internal void Add(Vm? machine, string what) => Add(machine, Nanoseconds, what);
+    /// <inheritdoc cref="Add(Vm?, ulong, string, EventKind, uint)"/>
+    internal void Add(Vm? machine, string what, EventKind kind = EventKind.Note, uint task = 0) =>
+        Add(machine, Nanoseconds, what, kind, task);
 
-    internal void Add(Vm? machine, ulong time, string what)
+    /// <summary>Adds an event to the timeline, at the quantum's end where one is being settled.</summary>
+    /// <param name="time">Lab time, in nanoseconds.</param>
+    /// <param name="task">Number of the command that it is the beginning or the end of; else 0.</param>
+    internal void Add(Vm? machine, ulong time, string what, EventKind kind = EventKind.Note, uint task = 0)
     {
-        _happened.Add((time, machine?.Index ?? -1, new TimelineEvent(Time(time), machine?.Name, what)));
+        _happened.Add((time, machine?.Index ?? -1,
+            new TimelineEvent(Time(time), machine?.Name, what, kind) { Task = task, Branch = Record.Now.Number }));
         if (!_isSettling) WriteTimeline();
     }
 
@@ -97,6 +104,7 @@ public sealed partial class Lab
         if (_isClosed) return;
         NoteUnfired();
         _lastReport = ReportOf(_machines);
+        Record.Close();
         _isClosed = true;
         EndWaits(wait => wait.Fail(new LabException($"Lab \"{Fleet.Name}\" was closed while this was awaited.")));
         _watchdog?.Dispose();
@@ -147,7 +155,8 @@ public sealed partial class Lab
         RestoreLinks(root.State);
         if (root.Seed != Seed) Reseed();
         ArmPlaces();
-        Add(null, $"grown from \"{root.Name}\"");
+        Record.Begin(root);
+        Add(null, $"grown from \"{root.Name}\"", EventKind.Restored);
         StartTrace();
     }
 
@@ -222,7 +231,7 @@ public sealed partial class Lab
 
     void Break(string invariant)
     {
-        Add(null, $"no longer so: {invariant}");
+        Add(null, $"no longer so: {invariant}", EventKind.Failure);
         _broken = new InvariantException($"It is no longer so that {invariant}.", Report());
         EndWaits(wait => wait.Fail(_broken));
     }
@@ -235,9 +244,11 @@ public sealed partial class Lab
                 $"{held.Name} is stopped by a hook inside a quantum, and a moment lies between two: let time go on first, "
                 + "with `await lab.RunFor(1.Microseconds)`.");
         _sharesPool = true;
-        Add(null, $"snapshot \"{name}\"");
-        return new Moment(name, Fleet, Pool, _guests, new LabMoment(
+        Add(null, $"snapshot \"{name}\"", EventKind.Snapshot);
+        var moment = new Moment(name, Fleet, Pool, _guests, new LabMoment(
             Seed, Nanoseconds, [.. _machines.Select(machine => machine.Snapshot())], [.. _links.Select(link => link.Snapshot())]));
+        Record.Note(moment);
+        return moment;
     }
 
     /// <summary>From a moment of another seed on, what the lab draws for its machines follows from its own.</summary>

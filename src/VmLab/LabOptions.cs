@@ -37,6 +37,9 @@ public sealed record LabOptions
     /// <summary>What is written down of a machine's instructions; <see langword="null"/> for nothing.</summary>
     public TraceOptions? Trace { get; init; }
 
+    /// <summary>The command that runs the same again, for reports; <see langword="null"/> where nobody knows one.</summary>
+    public string? Replay { get; init; }
+
     /// <summary>Is told of labs and their events; it must not touch them.</summary>
     public ILabObserver? Observer { get; init; }
 

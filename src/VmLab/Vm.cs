@@ -108,7 +108,7 @@ public sealed class Vm
     {
         Lab.RequireOpen();
         ChannelTask task = Channel.Run(command);
-        Lab.Add(this, $"runs `{Brief(command)}`");
+        Lab.Add(this, $"runs `{Brief(command)}`", EventKind.CommandBegun, task.Id);
         return End(task, command, within, cancellation);
     }
 
@@ -199,7 +199,7 @@ public sealed class Vm
     public void Reset()
     {
         Lab.RequireOpen();
-        Lab.Add(this, "reset");
+        Lab.Add(this, "reset", EventKind.Stopped);
         PowerOn();
     }
 
@@ -209,7 +209,7 @@ public sealed class Vm
         Lab.RequireOpen();
         if (IsPaused || Status != MachineStatus.Running) return;
         _pausedAt = Lab.Nanoseconds;
-        Lab.Add(this, "paused");
+        Lab.Add(this, "paused", EventKind.Paused);
     }
 
     /// <summary>Goes on where <see cref="Pause"/> stopped: for the guest, no time has passed.</summary>
@@ -220,7 +220,7 @@ public sealed class Vm
         Powered.Delay(Lab.Nanoseconds - pausedAt);
         Ports.HoldUntil(Lab.Nanoseconds);
         _pausedAt = null;
-        Lab.Add(this, "continued");
+        Lab.Add(this, "continued", EventKind.Continued);
     }
 
     public override string ToString() => $"{Name} ({(IsPaused ? "paused" : Status)})";
@@ -243,7 +243,7 @@ public sealed class Vm
         foreach (IHook hook in _hooks) hook.Arm(_powered.Machine.Pc);
         _powerOns++;
         _lastStatus = MachineStatus.Running;
-        Lab.Add(this, "powered on");
+        Lab.Add(this, "powered on", EventKind.PoweredOn);
         Lab.ForgetPlaces(this);
     }
 
@@ -306,7 +306,7 @@ public sealed class Vm
         Powered.Happened.Clear();
         foreach (var (time, what) in _debugged) Lab.Add(this, time, what);
         _debugged.Clear();
-        foreach (var (time, what) in Faults.Done) Lab.Add(this, time, $"fault: {what}");
+        foreach (var (time, what) in Faults.Done) Lab.Add(this, time, $"fault: {what}", EventKind.Fault);
         Faults.Done.Clear();
     }
 
@@ -365,6 +365,7 @@ public sealed class Vm
 
     void DeliverToConsole(Arrival arrival)
     {
+        Lab.Record.Now[Index].Console.Add(arrival.Time, arrival.Value);
         if (Console.Receive(arrival.Value)) NotePanic(arrival.Time);
     }
 
@@ -373,8 +374,9 @@ public sealed class Vm
         if (_channel is null) return;   // the guest's own use of its second serial port
         bool wasReady = _channel.IsReady;
         ChannelTask? done = _channel.Receive(arrival.Value);
-        if (!wasReady && _channel.IsReady) Lab.Add(this, arrival.Time, "is up");
-        if (done is { Command: { } command }) Lab.Add(this, arrival.Time, $"`{Brief(command)}` ended: exit code {done.ExitCode}");
+        if (!wasReady && _channel.IsReady) Lab.Add(this, arrival.Time, "is up", EventKind.Up);
+        if (done is { Command: { } command })
+            Lab.Add(this, arrival.Time, $"`{Brief(command)}` ended: exit code {done.ExitCode}", EventKind.CommandEnded, done.Id);
     }
 
     // A line of the timeline is one line.
@@ -387,14 +389,14 @@ public sealed class Vm
 
     void NotePanic(ulong time)
     {
-        if (!HasPanicked) Lab.Add(this, time, "kernel panic");
+        if (!HasPanicked) Lab.Add(this, time, "kernel panic", EventKind.Failure);
         HasPanicked = true;
     }
 
     ShellResult Abandoned(string command, ChannelTask task, ShellOutcome outcome)
     {
         Channel.Abandon(task);
-        Lab.Add(this, $"`{Brief(command)}` was given up: {outcome}");
+        Lab.Add(this, $"`{Brief(command)}` was given up: {outcome}", EventKind.CommandEnded, task.Id);
         return Result(command, task, outcome);
     }
 
@@ -415,6 +417,6 @@ public sealed class Vm
             MachineStatus.Reset => "reset by the guest",
             MachineStatus.Stuck => "stuck: halted with interrupts off",
             var other => other.ToString(),
-        });
+        }, EventKind.Stopped);
     }
 }

@@ -44,6 +44,21 @@ public sealed class FaultTests
     });
 
     [Test]
+    public void A_stuck_bit_of_memory_falls_back_behind_each_store_until_it_is_mended() => Run(async lab =>
+    {
+        lab.Inject(Fault.Memory(s_a).Stuck(Cell + 6, bit: 3, value: true).For(5.Milliseconds));
+
+        await lab.RunFor(1.Milliseconds);
+        Assert.That(TimeStamp(lab[s_a]) >> 48, Is.EqualTo(8));
+        await using Lab fork = await lab.Fork();
+        await fork.RunFor(1.Milliseconds);
+        Assert.That(TimeStamp(fork[s_a]) >> 48, Is.EqualTo(8));
+
+        await lab.RunFor(9.Milliseconds);
+        Assert.That(TimeStamp(lab[s_a]) >> 48, Is.Zero);
+    });
+
+    [Test]
     public void What_is_not_named_is_drawn_from_the_seed() => Run(async lab =>
     {
         lab.Inject(Fault.Memory(s_a).Flip().Every(100.Microseconds));
@@ -155,6 +170,13 @@ public sealed class FaultTests
     });
 
     [Test]
+    public void A_device_that_is_not_there_is_named() => Run(lab =>
+    {
+        Assert.That(() => lab.Inject(Fault.Device(s_a, "nic0").Hang()), Throws.TypeOf<LabException>().With.Message.Contains("no device \"nic0\""));
+        return Task.CompletedTask;
+    });
+
+    [Test]
     public void A_disk_that_is_not_there_is_named() => Run(lab =>
     {
         Assert.That(() => lab.Inject(Fault.Disk(s_a, "data").Full()), Throws.TypeOf<LabException>().With.Message.Contains("no disk \"data\""));
@@ -253,6 +275,8 @@ public sealed class FaultTests
             Fault.Disk(s_a, "data").Latency(5.Milliseconds).For(1.Seconds), Fault.Disk(s_a, "data").Rotten(sectors: 3),
             Fault.Disk(s_a, "data").Torn().When(Trigger.DiskWrite(s_b, "root", new SectorRange(8, 8)).Nth(7)),
             Fault.Disk(s_a, "data").Dropped().When(Trigger.Watch(s_b, 0x1000, 4, MemoryAccess.Read)),
+            Fault.Memory(s_a).Stuck(0x1000, 3, value: true), Fault.Clock(s_b).LostTicks(4), Fault.Device(s_a, "nic0").DropInterrupts(2),
+            Fault.Device(s_a, "data").Storm(5.Microseconds), Fault.Device(s_a, "data").Hang(), Fault.Device(s_a, "data").Unplug(),
             Fault.Disk(s_a, "data").Reordered().When(Trigger.Watch(s_b, "jiffies_64")),
         ]);
 

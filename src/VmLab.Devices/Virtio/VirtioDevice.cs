@@ -17,16 +17,21 @@ public abstract class VirtioDevice : ITimed
     {
         _clock = board.Clock;
         _chains = [.. Enumerable.Range(0, identity.QueueCount).Select(_ => new VirtioChain(board.Memory))];
+        Trouble = new DeviceTrouble(this, board.Clock);
         Transport = new VirtioPci(board, identity, this);
     }
 
     /// <summary>Registers, queues and interrupts.</summary>
     public VirtioPci Transport { get; }
 
+    /// <summary>What is wrong with the device.</summary>
+    public DeviceTrouble Trouble { get; }
+
     public ulong NextDeadline
     {
         get
         {
+            if (Trouble.IsHung) return VirtqueueState.Never;
             ulong next = VirtqueueState.Never;
             foreach (ref readonly VirtqueueState queue in Transport.Queues) next = Math.Min(next, queue.ServeAt);
             return next;

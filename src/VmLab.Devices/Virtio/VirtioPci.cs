@@ -102,7 +102,10 @@ public sealed class VirtioPci : ISnapshot<VirtioPci.State>
         if (isDriven) Interrupt(_state.ConfigVector, ConfigInterrupt);
     }
 
-    internal void InterruptFor(int queue) => Interrupt(_queues[queue].Vector, QueueInterrupt);
+    internal void InterruptFor(int queue)
+    {
+        if (!_device.Trouble.TakesInterrupt()) Interrupt(_queues[queue].Vector, QueueInterrupt);
+    }
 
     /// <summary>Tells the driver that the device's configuration has changed.</summary>
     internal void ConfigChanged()

@@ -12,6 +12,23 @@ public readonly record struct ClockFaults(string Machine)
     /// <summary>Runs fast, or slow.</summary>
     /// <param name="partsPerMillion">-500,000 to 1,000,000; 0 is right.</param>
     public Fault Drift(int partsPerMillion) => new ClockDrift(Machine, Require.InRange(partsPerMillion, -500_000, 1_000_000));
+
+    /// <summary>
+    /// Interrupts of the processor's own timer get lost; a timer that was armed for one alone stays silent until the guest
+    /// arms it again.
+    /// </summary>
+    /// <param name="count">How many.</param>
+    public Fault LostTicks(int count) => new ClockLostTicks(Machine, Require.InRange(count, 1, int.MaxValue));
+}
+
+/// <inheritdoc cref="ClockFaults.LostTicks"/>
+public sealed record ClockLostTicks(string Machine, int Count) : MachineFault(Machine)
+{
+    internal override string Strike(Struck target, ref Rng random)
+    {
+        target.Machine.LoseTicks((ulong)Count);
+        return $"{Count} timer interrupts get lost";
+    }
 }
 
 /// <inheritdoc cref="ClockFaults.Jump"/>

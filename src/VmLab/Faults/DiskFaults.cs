@@ -73,7 +73,7 @@ public sealed record DiskFault(
 
     DriveFault OfDrive => new(Kind, Operations, Sectors.First, Sectors.End, (ulong)Delay.TotalNanoseconds, Requests);
 
-    internal override void RequireTarget(MachineSpec spec) => spec.RequireDisk(DiskName);
+    internal override void RequireTarget(Vm vm) => vm.Spec.RequireDisk(DiskName);
 
     internal override string Strike(Struck target, ref Rng random)
     {
@@ -100,7 +100,7 @@ public sealed record DiskFault(
 /// <inheritdoc cref="DiskFaults.Rotten"/>
 public sealed record DiskRot(string Machine, string DiskName, SectorRange? Sectors, int Count) : MachineFault(Machine)
 {
-    internal override void RequireTarget(MachineSpec spec) => spec.RequireDisk(DiskName);
+    internal override void RequireTarget(Vm vm) => vm.Spec.RequireDisk(DiskName);
 
     internal override string Strike(Struck target, ref Rng random)
     {

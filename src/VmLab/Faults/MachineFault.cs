@@ -11,7 +11,7 @@ public abstract record MachineFault(string Machine) : Fault
 
     /// <summary>Sees to it that the machine has what is to be struck.</summary>
     /// <exception cref="LabException">It has not.</exception>
-    internal virtual void RequireTarget(MachineSpec spec)
+    internal virtual void RequireTarget(Vm vm)
     {
     }
 

@@ -85,6 +85,32 @@ public sealed class DiskFaultTests
     });
 
     [Test]
+    public void A_disk_that_hangs_goes_on_and_one_that_is_unplugged_does_not() => Run(async lab =>
+    {
+        const string Read = "dd if=/dev/vda of=/dev/null bs=4096 skip=12500 count=1 iflag=direct";
+        lab.Inject(Fault.Device(s_db, "data").Hang().For(3.Seconds));
+        TimeSpan before = lab.Now;
+        Assert.That(await lab[s_db].Shell(Read), Exits.With(0));
+        Assert.That(lab.Now - before, Is.InRange(3.Seconds, 4.Seconds));
+
+        lab.Inject(Fault.Device(s_db, "data").Unplug());
+        Assert.That((await lab[s_db].Shell(Read, within: 5.Seconds)).Outcome, Is.EqualTo(ShellOutcome.TimedOut));
+    });
+
+    [Test]
+    public void A_disk_whose_interrupt_is_lost_waits_for_the_next_one_and_bears_a_storm() => Run(async lab =>
+    {
+        const string Read = "dd if=/dev/vda of=/dev/null bs=4096 skip=12500 count=1 iflag=direct";
+        lab.Inject(Fault.Device(s_db, "data").DropInterrupts());
+        Assert.That((await lab[s_db].Shell(Read, within: 5.Seconds)).Outcome, Is.EqualTo(ShellOutcome.TimedOut));
+
+        lab.Inject(Fault.Device(s_db, "data").Storm(100.Microseconds).For(1.Seconds));
+        await lab.RunFor(1.Seconds);
+        Assert.That(await lab[s_db].Shell(Read), Exits.With(0));
+        Assert.That(await lab[s_db].Shell("awk '/virtio0-req/ { print ($2 > 5000) }' /proc/interrupts"), Prints.Exactly("1"));
+    });
+
+    [Test]
     public void A_write_that_is_dropped_is_found_missing_by_a_reader_of_the_disk() => Run(async lab =>
     {
         const string Write = "yes new | dd of=/dev/vda bs=4096 seek=12500 count=1 iflag=fullblock conv=fsync";
