@@ -18,6 +18,14 @@ namespace VmLab;
 [JsonDerivedType(typeof(PowerNmi), "power-nmi")]
 [JsonDerivedType(typeof(DiskFault), "disk")]
 [JsonDerivedType(typeof(DiskRot), "disk-rot")]
+[JsonDerivedType(typeof(LinkLoss), "link-loss")]
+[JsonDerivedType(typeof(LinkDelay), "link-delay")]
+[JsonDerivedType(typeof(LinkDuplicate), "link-duplicate")]
+[JsonDerivedType(typeof(LinkCorrupt), "link-corrupt")]
+[JsonDerivedType(typeof(LinkReorder), "link-reorder")]
+[JsonDerivedType(typeof(LinkSlow), "link-slow")]
+[JsonDerivedType(typeof(LinkPartition), "link-partition")]
+[JsonDerivedType(typeof(LinkDown), "link-down")]
 [JsonDerivedType(typeof(MemoryStuck), "memory-stuck")]
 [JsonDerivedType(typeof(ClockLostTicks), "clock-lost-ticks")]
 [JsonDerivedType(typeof(DeviceInterruptLoss), "device-interrupt-loss")]
@@ -63,6 +71,9 @@ public abstract record Fault
     /// <param name="disk">Its name, as the fleet has it.</param>
     public static DiskFaults Disk(VmRef vm, string disk) => new(vm.Name, disk);
 
+    /// <summary>Faults of a network.</summary>
+    public static LinkFaults Link(LinkRef link) => new(link.Name);
+
     /// <summary>Faults of a virtio device.</summary>
     /// <param name="device">A disk's name, or <c>nic0</c>, <c>entropy0</c>, <c>console0</c>, <c>balloon0</c>.</param>
     public static DeviceFaults Device(VmRef vm, string device) => new(vm.Name, device);
@@ -79,6 +90,7 @@ public abstract record Fault
 [JsonDerivedType(typeof(DiskAsked), "disk")]
 [JsonDerivedType(typeof(CodeReached), "code")]
 [JsonDerivedType(typeof(MemoryTouched), "memory")]
+[JsonDerivedType(typeof(FrameSeen), "frame")]
 public abstract record Trigger
 {
     /// <summary>The moment of its injection.</summary>
@@ -128,6 +140,9 @@ public abstract record Trigger
     /// <param name="address">Linear, in whatever address space.</param>
     public static MemoryTouched Watch(VmRef vm, ulong address, ulong length = 8, MemoryAccess access = MemoryAccess.Write) =>
         new(vm.Name, null, address, Require.InRange(length, 1UL, ulong.MaxValue), access);
+
+    /// <summary>A frame that a machine sends to a network, before it goes on its way.</summary>
+    public static FrameSeen Frame(LinkRef link, FrameMatch match) => new(link.Name, match);
 
     static DiskAsked Asked(VmRef vm, string disk, DiskOperations operation, SectorRange? at) =>
         new(vm.Name, disk, operation, (at ?? SectorRange.All).First, (at ?? SectorRange.All).End);

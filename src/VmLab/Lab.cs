@@ -80,7 +80,8 @@ public sealed partial class Lab : IAsyncDisposable
     public IReadOnlyList<TimelineEvent> Timeline => _timeline;
 
     /// <summary>The faults that were injected and have not struck yet.</summary>
-    public IReadOnlyList<Fault> Unfired => [.. _machines.SelectMany(machine => machine.Faults.Unfired)];
+    public IReadOnlyList<Fault> Unfired => 
+        [.. _machines.SelectMany(machine => machine.Faults.Unfired), .. _links.SelectMany(link => link.Faults.Unfired)];
 
     /// <summary>The conditions given to <see cref="Sometimes"/> that have not held yet.</summary>
     public IReadOnlyList<string> Unmet => _invariants.Unmet;

@@ -13,13 +13,20 @@ public sealed partial class Lab
 
     /// <summary>Makes something go wrong: at once, or when its trigger says.</summary>
     /// <remarks>The fault belongs to the lab's state: it is in moments, and comes back with them.</remarks>
-    /// <exception cref="LabException">The lab has no such machine or disk, or the fault's time is over.</exception>
+    /// <exception cref="LabException">The lab has no such machine, disk or network, or the fault's time is over.</exception>
     public void Inject(Fault fault)
     {
         RequireOpen();
+        if (fault.Trigger is FrameSeen seen) _ = this[new LinkRef(seen.Network)];
+        else if (fault.Trigger is CountedTrigger trigger) RequirePlace(this[trigger.Machine], trigger);
+        if (fault is LinkFault linkFault)
+        {
+            foreach (string name in linkFault.Machines) _ = this[name];
+            this[new LinkRef(linkFault.Network)].Arm(linkFault);
+            return;
+        }
         if (fault is not MachineFault machineFault) throw new LabException($"A lab has no place for a {fault.GetType().Name}.");
         Vm machine = this[machineFault.Machine];
-        if (fault.Trigger is CountedTrigger trigger) RequirePlace(this[trigger.Machine], trigger);
         machineFault.RequireTarget(machine);
         machine.Faults.Arm(machineFault, Nanoseconds);
         _injected.Add(fault);

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using VmLab.Faults;
 using VmLab.Machines;
 using VmLab.Networks;
 using VmLab.Running;
@@ -37,9 +38,18 @@ public sealed partial class Lab
         return [.. fleet.Links.Select(spec => new Link(this, spec, names))];
     }
 
+    /// <summary>A frame went by that faults may wait for; those of its own network have looked.</summary>
+    internal void Meet(FrameSent frame, Link own)
+    {
+        foreach (Vm machine in _machines) machine.Faults.Look(frame, Nanoseconds);
+        foreach (Link link in _links)
+            if (link != own) link.Faults.Look(frame, Nanoseconds);
+    }
+
     void SettleLinks()
     {
         foreach (Link link in _links) link.Settle();
+        foreach (Link link in _links) link.StrikeDue();
     }
 
     void RestoreLinks(LabMoment moment)

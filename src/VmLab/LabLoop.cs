@@ -112,6 +112,7 @@ public sealed partial class Lab
         _watchdog?.Dispose();
         _crew.Dispose();
         foreach (Vm machine in _machines) machine.Close();
+        foreach (Link link in _links) link.Close();
         _hashes?.Dispose();
         if (!_sharesPool) Pool.Dispose();   // else it lives as long as the moments and labs that have frames there
         _options.Observer?.Closed(this);
@@ -189,6 +190,7 @@ public sealed partial class Lab
     {
         ulong target = Math.Min((Nanoseconds / _quantum + 1) * _quantum, Math.Max(_agenda.Next, Nanoseconds));
         foreach (Wait wait in _waits) target = Math.Min(target, wait.LimitAt);
+        foreach (Link link in _links) target = Math.Min(target, link.Faults.NextAt);
         return Math.Min(target, EndsAt);
     }
 

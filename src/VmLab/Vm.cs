@@ -304,8 +304,11 @@ public sealed partial class Vm
         Powered.Arrivals.Clear();
         // Faults of this machine have looked when it happened; those of others see it at the quantum's end.
         foreach (Happening what in Powered.Happened)
+        {
             foreach (Vm other in Lab.Machines)
                 if (other != this) other.Faults.Look(what, Lab.Nanoseconds);
+            foreach (Link link in Lab.Links) link.Faults.Look(what, Lab.Nanoseconds);
+        }
         Powered.Happened.Clear();
         foreach (var (time, what) in _debugged) Lab.Add(this, time, what);
         _debugged.Clear();

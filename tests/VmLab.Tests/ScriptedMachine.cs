@@ -83,7 +83,7 @@ sealed class ScriptedMachine : IMachine
     /// <summary>Called with each frame that arrives.</summary>
     public Action<byte[]> OnFrame { get; set; } = _ => { };
 
-    public bool IsLinkUp { get; private set; }
+    public bool IsLinkUp { get; private set; } = true;
 
     /// <summary>Sends a frame from its first network card.</summary>
     public void Sends(byte[] frame) => _cards.First().Value?.Invoke(frame);

@@ -69,12 +69,23 @@ public sealed record CodeReached(string Machine, string? Name, ulong? Address) :
 public sealed record MemoryTouched(string Machine, string? Name, ulong? Address, ulong Length, MemoryAccess Access)
     : PlaceTrigger(Machine, Name, Address);
 
+/// <summary>A frame that a machine sends to a network.</summary>
+/// <remarks>A fault of the same network strikes before the frame goes on its way; others strike at the quantum's end.</remarks>
+public sealed record FrameSeen(string Network, FrameMatch Match) : CountedTrigger(Network)
+{
+    internal override bool IsMet(Happening what, ref string tail) =>
+        what is FrameSent sent && Match.Matches(sent.Sender, sent.Receiver, sent.Frame.Span);
+}
+
 /// <summary>Something that a trigger may wait for has happened on a machine.</summary>
 abstract record Happening(string Machine);
 
 sealed record ConsoleByte(string Machine, byte Value) : Happening(Machine);
 
 sealed record DiskUse(string Machine, string Disk, DiskRequest Request) : Happening(Machine);
+
+/// <param name="Receiver">The machine that alone it is for.</param>
+sealed record FrameSent(string Network, string Sender, string? Receiver, Values<byte> Frame) : Happening(Network);
 
 /// <param name="Place">With a count of 1.</param>
 sealed record PlaceMet(PlaceTrigger Place) : Happening(Place.Machine);

@@ -29,6 +29,9 @@ sealed class PortQueue(int length) : ISnapshot<PortQueue.State>
     /// <summary>Whether the machine has power: else what is sent to it is dropped.</summary>
     public bool IsOn { get; set; } = true;
 
+    /// <summary>Whether the machine's cable is plugged in.</summary>
+    public bool IsUp { get; set; } = true;
+
     /// <summary>Lab time of the next arrival, in nanoseconds.</summary>
     public ulong NextAt => _frames.TryPeek(out _, out var when) ? when.Time : ulong.MaxValue;
 

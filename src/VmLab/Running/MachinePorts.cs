@@ -54,6 +54,9 @@ sealed class MachinePorts(ImmutableArray<MachinePort> ports, ImmutableArray<MacA
     {
         foreach (MacAddress card in unplugged) machine.SetLink(card, isUp: false);
         foreach (MachinePort port in ports)
+        {
+            if (!port.Inbox.IsUp) machine.SetLink(port.Card, isUp: false);
             while (port.Inbox.TryTake(now, out _)) { }
+        }
     }
 }
