@@ -15,7 +15,7 @@ using System.Runtime.CompilerServices;
 using System.Threading;
 using VmLab; using VmLab.Core; using VmLab.Guests;
 
-const string Host = "peer", Engine = "interpreter", Qemu = "qemu-system-x86_64", QemuPackage = "qemu-system-x86";
+const string Host = "peer", Qemu = "qemu-system-x86_64", QemuPackage = "qemu-system-x86";
 const string Sleep = "sleep", Wakeups = "wakeups";
 const int MemoryMiB = 256;
 CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
@@ -31,11 +31,12 @@ var workloads = new Dictionary<string, string>
 
 string[] names = [.. Args.Where(arg => !arg.StartsWith("--") && !IsOptionValue(arg))];
 string[] unknown = [.. names.Except(["boot", "boot-unpack", Sleep, .. workloads.Keys])];
-if (unknown.Length > 0 || Option("--engine", Engine) != Engine)
+bool isEngine = Enum.TryParse(Option("--engine", "interpreter"), ignoreCase: true, out Engine engine) && Enum.IsDefined(engine);
+if (unknown.Length > 0 || !isEngine)
 {
     Console.Error.WriteLine(unknown.Length > 0
         ? $"There is no workload {unknown[0]}; there are boot, boot-unpack, {string.Join(", ", workloads.Keys)}."
-        : $"There is no engine {Option("--engine", "")}; there is {Engine}.");
+        : $"There is no engine {Option("--engine", "")}; there are {string.Join(", ", Enum.GetNames<Engine>()).ToLowerInvariant()}.");
     return 2;
 }
 if (names.Length == 0) names = ["boot", "boot-unpack", .. workloads.Keys];
@@ -78,19 +79,19 @@ async Task<int> Compare()
         string peer = name == "boot-unpack" ? "boot" : name;
         double? vmlab = Of(name, "vmlab"), qemu = Of(peer, "qemu"), icount = Of(peer, "icount");
         string wakeups = name == Sleep ? $" {Wakeups}={Of(name, Wakeups)}" : "";
-        WriteLine($"{name} engine={Engine} vmlab={vmlab:0.00} mips={Of(name, "counts") / vmlab / 1e6:0} "
+        WriteLine($"{name} engine={engine.ToString().ToLowerInvariant()} vmlab={vmlab:0.00} mips={Of(name, "counts") / vmlab / 1e6:0} "
             + $"qemu={Shown(qemu)} icount={Shown(icount)} ratio={Shown(vmlab / (name == Sleep ? icount : qemu))}{wakeups}");
     }
     return 0;
 }
 
-async Task Measure(string engine, IAsyncEnumerable<Sample> run)
+async Task Measure(string side, IAsyncEnumerable<Sample> run)
 {
     await foreach (Sample sample in run)
     {
-        Console.Error.WriteLine($"  {engine} {sample.Name}: {sample.Seconds:0.00} s");
-        Add(sample.Name, engine, sample.Seconds);
-        if (engine != "vmlab") continue;
+        Console.Error.WriteLine($"  {side} {sample.Name}: {sample.Seconds:0.00} s");
+        Add(sample.Name, side, sample.Seconds);
+        if (side != "vmlab") continue;
         Add(sample.Name, "counts", sample.Counts);
         Add(sample.Name, Wakeups, sample.Wakeups);
     }
@@ -112,7 +113,7 @@ record Sample(string Name, double Seconds, double Counts = 0, double Wakeups = 0
 async IAsyncEnumerable<Sample> Vmlab(string[] workloads)
 {
     string tool = Path.Combine(AppContext.BaseDirectory, "VmLab.Cli.dll");
-    using Process child = Start("dotnet", [tool, "run", Here(), "--threads", "1", "--", "--child", .. workloads]);
+    using Process child = Start("dotnet", [tool, "run", Here(), "--threads", "1", "--", "--child", .. workloads, "--engine", $"{engine}"]);
     while (await child.StandardOutput.ReadLineAsync() is { } line)
     {
         string[] part = line.Split(' ');
@@ -126,7 +127,7 @@ async Task RunChild()
 {
     bool unpacks = names.Contains("boot-unpack");
     Guest guest = Guest.Debian(unpacking: unpacks ? KernelUnpacking.InGuest : KernelUnpacking.OnHost);
-    var fleet = Fleet.Define("peers").Seed(1).Vm(Host, out var peer, vm => vm.Boot(guest).Memory(MemoryMiB.MiB));
+    var fleet = Fleet.Define("peers").Seed(1).Vm(Host, out var peer, vm => vm.Boot(guest).Memory(MemoryMiB.MiB).On(engine));
     await Lab.RunAsync(fleet, async lab =>
     {
         await lab[peer].Console.Expect(DebianGuest.PromptOf(Host), within: 600.Seconds);
