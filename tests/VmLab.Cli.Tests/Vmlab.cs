@@ -59,7 +59,8 @@ static class Vmlab
     static Process Start(IEnumerable<string> arguments)
     {
         string tool = Path.Combine(AppContext.BaseDirectory, "VmLab.Cli.dll");
-        return Process.Start(new ProcessStartInfo("dotnet", [tool, .. arguments])
+        // A shell has SIGINT ignored in what it starts in the background, and that is inherited.
+        return Process.Start(new ProcessStartInfo("env", ["--default-signal=INT", "dotnet", tool, .. arguments])
         {
             WorkingDirectory = Root,
             UseShellExecute = false,
