@@ -31,7 +31,7 @@ var workloads = new Dictionary<string, string>
 
 string[] names = [.. Args.Where(arg => !arg.StartsWith("--") && !IsOptionValue(arg))];
 string[] unknown = [.. names.Except(["boot", "boot-unpack", Sleep, .. workloads.Keys])];
-bool isEngine = Enum.TryParse(Option("--engine", "interpreter"), ignoreCase: true, out Engine engine) && Enum.IsDefined(engine);
+bool isEngine = Enum.TryParse(Option("--engine", "auto"), ignoreCase: true, out Engine engine) && Enum.IsDefined(engine);
 if (unknown.Length > 0 || !isEngine)
 {
     Console.Error.WriteLine(unknown.Length > 0

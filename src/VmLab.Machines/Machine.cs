@@ -48,7 +48,9 @@ public sealed class Machine : IDisposable
         _pc.Channel.RoomAppeared = FeedSerial;
         _cpu = new Vcpu(
             new VcpuBoard(Memory, _pc.Ports, _pc.Msrs, _pc.LocalApic, _clock, Exits), random.Child("rdrand"));
-        if (config.Engine == Engine.Translator) _cpu.UseTranslator();
+        if (config.Engine == Engine.Translator && !Vcpu.CanTranslate)
+            throw new LabException($"{config.Name}: the translator needs Linux on x86-64; with the engine auto it would be interpreted here.");
+        if (config.Engine != Engine.Interpreter) _cpu.UseTranslator();
         Hooks = new MachineHooks(_cpu);
         StuckBits = new StuckBits(_ram, Hooks);
         _pc.Keep(StuckBits);

@@ -99,11 +99,14 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
 
     public void RaiseNmi() => _s->NmiPending = 1;
 
-    /// <summary>Has hot 64-bit code translated from now on, where the host can run it.</summary>
+    /// <summary>Whether this host runs translated code: Linux on x86-64 does.</summary>
+    public static bool CanTranslate => Translator.IsSupported;
+
+    /// <summary>Has hot 64-bit code translated from now on, if the host can run it.</summary>
     /// <param name="warmth">Visits before a block is translated, at least 1.</param>
     public void UseTranslator(int warmth = Translator.Warmth)
     {
-        if (_translator != null || !Translator.IsSupported) return;
+        if (_translator != null || !CanTranslate) return;
         DropCode();
         _translator = new Translator(_s, _code);
         _builder.Warmth = warmth;
@@ -119,6 +122,7 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
     {
         RearmDebugRegisters();
         RearmStops();
+        DropCode();
         _tlb.Flush();
         UpdateSpace();
     }

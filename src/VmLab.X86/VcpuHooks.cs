@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using VmLab.Core;
 
 namespace VmLab.X86;
 
@@ -100,12 +101,15 @@ public sealed unsafe partial class Vcpu
         return now != _resumedAt && now != _shadowedAt && TrySetCodeBreakpoint(linear);
     }
 
+    /// <summary>Puts stops where breakpoints are now; code of other places stays decoded.</summary>
     void RearmStops()
     {
+        PageOffsets before = _stops.Copy();
         _stops.Clear();
         foreach (ulong linear in _breakpoints.Keys) _stops.Add(linear);
         AddCodeBreakpoints(_stops);
-        DropCode();
+        foreach (ulong page in _code.DropGranules(_stops.GranulesOtherThan(before))) _ram.Unprotect(page, PageFlags.Code);
+        _crossings.Clear();
     }
 
     void RearmRanges()

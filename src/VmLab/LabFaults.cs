@@ -23,6 +23,7 @@ public sealed partial class Lab
         {
             foreach (string name in linkFault.Machines) _ = this[name];
             this[new LinkRef(linkFault.Network)].Arm(linkFault);
+            _injected.Add(fault);
             return;
         }
         if (fault is not MachineFault machineFault) throw new LabException($"A lab has no place for a {fault.GetType().Name}.");
@@ -49,8 +50,8 @@ public sealed partial class Lab
 
     void NoteUnfired()
     {
-        foreach (Vm machine in _machines)
-            foreach (Fault fault in machine.Faults.Unfired) Add(machine, $"warning: {Untold(fault)}");
+        foreach (Fault fault in Unfired)
+            Add(fault is MachineFault { Machine: var name } ? this[name] : null, $"warning: {Untold(fault)}");
     }
 
     static string Untold(Fault fault) => $"a fault never struck: {fault.GetType().Name}, which waited for {fault.Trigger}";

@@ -99,6 +99,15 @@ sealed unsafe class CodeCache : IDisposable
         }
     }
 
+    /// <summary>Drops every page with a block in one of these granules of 64 bytes, given as bits.</summary>
+    /// <returns>Those pages, whose protection may go.</returns>
+    public ulong[] DropGranules(ulong granules)
+    {
+        ulong[] dropped = [.. _pages.Where(page => (page.Value.Granules & granules) != 0).Select(page => page.Key)];
+        foreach (ulong page in dropped) DropPage(page);
+        return dropped;
+    }
+
     /// <summary>The pages that blocks were decoded from before the last flush; their protection may go.</summary>
     public ulong[] TakeProtectedPages()
     {

@@ -8,6 +8,22 @@ sealed class PageOffsets
 
     readonly ulong[] _bits = new ulong[64];
 
+    public PageOffsets Copy()
+    {
+        var copy = new PageOffsets();
+        _bits.CopyTo(copy._bits, 0);
+        return copy;
+    }
+
+    /// <summary>The granules of 64 bytes, as bits, in which this set differs from another.</summary>
+    public ulong GranulesOtherThan(PageOffsets other)
+    {
+        ulong granules = 0;
+        for (int i = 0; i < _bits.Length; i++)
+            if (_bits[i] != other._bits[i]) granules |= 1UL << i;
+        return granules;
+    }
+
     public void Clear() => Array.Clear(_bits);
 
     public void Add(ulong address) => _bits[(address & 0xFFF) >> 6] |= 1UL << (int)(address & 63);

@@ -12,8 +12,6 @@ readonly record struct Shape(
     Opcode Opcode, int Extension, int Register, int Rm, bool IsShort, int ImmediateBytes, ulong Immediate,
     bool IsMemory, bool RegisterIsWritten, bool RmIsWritten)
 {
-    public bool HasModrm => IsMemory || Rm >= 0 || Extension >= 0;
-
     /// <returns><see langword="null"/> when it names anything else, or AH to BH, which other registers exclude.</returns>
     public static Shape? Of(in Instruction i, InstructionInfoFactory infos)
     {
@@ -25,8 +23,7 @@ readonly record struct Shape(
         ulong immediate = 0;
         for (int k = 0; k < i.OpCount; k++)
         {
-            OpAccess access = info.GetOpAccess(k);
-            bool isWritten = access is OpAccess.Write or OpAccess.CondWrite or OpAccess.ReadWrite or OpAccess.ReadCondWrite;
+            bool isWritten = IsWritten(info.GetOpAccess(k));
             switch (code.GetOpKind(k))
             {
                 case OpCodeOperandKind.r8_or_mem or OpCodeOperandKind.r16_or_mem or OpCodeOperandKind.r32_or_mem or OpCodeOperandKind.r64_or_mem:
@@ -66,13 +63,7 @@ readonly record struct Shape(
                     return null;
             }
         }
-        byte prefix = code.MandatoryPrefix switch
-        {
-            MandatoryPrefix.PF3 => 0xF3,
-            MandatoryPrefix.PF2 => 0xF2,
-            MandatoryPrefix.P66 => 0x66,
-            _ => 0,
-        };
+        byte prefix = PrefixOf(code);
         if (code.OperandSize == 16)
         {
             if (prefix != 0) return null;
@@ -83,6 +74,18 @@ readonly record struct Shape(
         return new Shape(
             opcode, code.IsGroup ? code.GroupIndex : -1, register, rm, isShort, bytes, immediate, isMemory, registerWritten, rmWritten);
     }
+
+    /// <summary>The prefix that is part of the opcode; 0 for none.</summary>
+    public static byte PrefixOf(OpCodeInfo code) => code.MandatoryPrefix switch
+    {
+        MandatoryPrefix.PF3 => 0xF3,
+        MandatoryPrefix.PF2 => 0xF2,
+        MandatoryPrefix.P66 => 0x66,
+        _ => 0,
+    };
+
+    public static bool IsWritten(OpAccess access) =>
+        access is OpAccess.Write or OpAccess.CondWrite or OpAccess.ReadWrite or OpAccess.ReadCondWrite;
 
     static bool TryGuest(Iced.Intel.Register register, out int guest)
     {

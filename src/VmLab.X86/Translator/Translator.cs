@@ -59,9 +59,6 @@ sealed unsafe partial class Translator : IDisposable
     /// <summary>Blocks translated since the start.</summary>
     public ulong Count { get; private set; }
 
-    /// <summary>Bytes of code at present.</summary>
-    public long Bytes => _e.At - _empty;
-
     /// <summary>Has the calling thread's translated code find this processor's state, until another's is bound to it.</summary>
     public void Bind() => ((delegate* unmanaged<CpuState*, void>)Executable(_stubs.Bind))(_s);
 
@@ -218,5 +215,5 @@ sealed unsafe partial class Translator : IDisposable
 /// <summary>Numbers of two-operand operations, as in the extensions of opcodes 80 to 83.</summary>
 static class Operation
 {
-    public const int Add = 0, And = 4, Sub = 5, Xor = 6, Cmp = 7;
+    public const int Add = 0, And = 4, Sub = 5, Cmp = 7;
 }

@@ -20,8 +20,7 @@ readonly record struct VectorShape(
         var shape = new VectorShape(default, code.IsGroup ? code.GroupIndex : -1, -1, false, false, -1, false, false, -1);
         for (int k = 0; k < i.OpCount; k++)
         {
-            OpAccess access = info.GetOpAccess(k);
-            bool isWritten = access is OpAccess.Write or OpAccess.CondWrite or OpAccess.ReadWrite or OpAccess.ReadCondWrite;
+            bool isWritten = Shape.IsWritten(info.GetOpAccess(k));
             int number = i.GetOpKind(k) == OpKind.Register ? i.GetOpRegister(k).GetNumber() : -1;
             switch (code.GetOpKind(k))
             {
@@ -44,15 +43,8 @@ readonly record struct VectorShape(
                     return null;
             }
         }
-        byte prefix = code.MandatoryPrefix switch
-        {
-            MandatoryPrefix.PF3 => 0xF3,
-            MandatoryPrefix.PF2 => 0xF2,
-            MandatoryPrefix.P66 => 0x66,
-            _ => 0,
-        };
         bool hasVector = shape.RegisterIsVector || shape.RmIsVector;
-        var opcode = new Opcode((byte)code.OpCode, code.Table - OpCodeTableKind.Normal, prefix, code.OperandSize == 64);
+        var opcode = new Opcode((byte)code.OpCode, code.Table - OpCodeTableKind.Normal, Shape.PrefixOf(code), code.OperandSize == 64);
         return hasVector ? shape with { Opcode = opcode } : null;
     }
 }
