@@ -41,7 +41,8 @@ sealed class GdbClient : IDisposable
         }
     }
 
-    public void Interrupt() => _stream.WriteByte(3);
+    /// <summary>Sends a packet and the wish for a stop in one piece, so that the machine cannot run to its end in between.</summary>
+    public void SendAndInterrupt(string packet) => _stream.Write([.. Encoding.Latin1.GetBytes(Framed(packet)), 3]);
 
     /// <returns>The next packet; empty when the server is gone.</returns>
     public string Read()

@@ -124,8 +124,7 @@ public sealed class GdbServerTests : IDisposable
     {
         Debug(gdb =>
         {
-            gdb.Send("c");
-            gdb.Interrupt();
+            gdb.SendAndInterrupt("c");
             Assert.That(gdb.Read(), Does.StartWith("T02"));
             gdb.Send("c");
         });
