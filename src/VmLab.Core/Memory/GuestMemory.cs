@@ -148,6 +148,10 @@ public sealed unsafe class GuestMemory : IDisposable
 
     public ulong Read64(ulong address)
     {
+        int offset = (int)(address & (PageSize - 1));
+        if (offset <= PageSize - sizeof(ulong) && IsRam(address >> PageShift))
+            return BinaryPrimitives.ReadUInt64LittleEndian(
+                new ReadOnlySpan<byte>(ReadPointer(address >> PageShift) + offset, sizeof(ulong)));
         Span<byte> bytes = stackalloc byte[8];
         Read(address, bytes);
         return BinaryPrimitives.ReadUInt64LittleEndian(bytes);
