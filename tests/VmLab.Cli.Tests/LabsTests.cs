@@ -8,6 +8,7 @@ public sealed class LabsTests
     [TestCase("snapshots")]
     [TestCase("clock-skew")]
     [TestCase("crash-consistency")]
+    [TestCase("partition")]
     public void A_lab_prints_what_is_expected(string lab)
     {
         Ending ending = Vmlab.Run("run", $"labs/{lab}/lab.csx");
