@@ -36,7 +36,7 @@ public sealed unsafe partial class Vcpu
             if (!_ram.IsRam(physical >> 12)) return DecodeOutsideRam(physical, extraMode);
             entry = _s->Tlb + ((linear >> 12) & Tlb.IndexMask);
         }
-        ulong key = linear + (ulong)entry->Delta | _s->ModeKey | extraMode;
+        ulong key = (ulong)entry->At(linear) | _s->ModeKey | extraMode;
         Block* block = _code.Find(key);
         if (block != null) return block;
         bool isKnown = _crossings.TryGetValue(key, out Crossing crossing) && IsAsDecoded(linear, crossing.Bytes);
@@ -52,8 +52,8 @@ public sealed unsafe partial class Vcpu
         if ((second->Execute ^ rest) >= 4096) return false;
         Span<byte> bytes = stackalloc byte[16];
         bytes.Clear();
-        new ReadOnlySpan<byte>((byte*)(linear + (ulong)first->Delta), inFirst).CopyTo(bytes);
-        new ReadOnlySpan<byte>((byte*)(rest + (ulong)second->Delta), LongestInstruction - inFirst).CopyTo(bytes[inFirst..]);
+        new ReadOnlySpan<byte>(first->At(linear), inFirst).CopyTo(bytes);
+        new ReadOnlySpan<byte>(second->At(rest), LongestInstruction - inFirst).CopyTo(bytes[inFirst..]);
         return BitConverter.ToUInt128(bytes) == decoded;
     }
 

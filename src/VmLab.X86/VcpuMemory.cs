@@ -10,7 +10,7 @@ public sealed unsafe partial class Vcpu
     {
         if (!TryAddress(op, ref linear, bytes, isWrite: false)) return null;
         TlbEntry* entry = _s->Tlb + ((linear >> 12) & Tlb.IndexMask);
-        if ((entry->Read ^ linear) <= (ulong)(4096 - bytes)) return (byte*)(linear + (ulong)entry->Delta);   // a claim, settled
+        if ((entry->Read ^ linear) <= (ulong)(4096 - bytes)) return entry->At(linear);   // a claim, settled
         int inFirst = BytesInPage(linear, bytes);
         if (!Translate(linear, DataAccess(isWrite: false), out ulong first)) return null;
         if (inFirst == bytes)
@@ -40,7 +40,7 @@ public sealed unsafe partial class Vcpu
     {
         if (!TryAddress(op, ref linear, bytes, isWrite: true)) return null;
         TlbEntry* entry = _s->Tlb + ((linear >> 12) & Tlb.IndexMask);
-        if ((entry->Write ^ linear) <= (ulong)(4096 - bytes)) return (byte*)(linear + (ulong)entry->Delta);   // a claim, settled
+        if ((entry->Write ^ linear) <= (ulong)(4096 - bytes)) return entry->At(linear);   // a claim, settled
         int inFirst = BytesInPage(linear, bytes);
         if (!Translate(linear, DataAccess(isWrite: true), out ulong first)) return null;
         ulong second = 0;
@@ -99,7 +99,7 @@ public sealed unsafe partial class Vcpu
         TlbEntry* entry = _s->Tlb + ((linear >> 12) & Tlb.IndexMask);
         if ((entry->Write ^ linear) <= (ulong)(4096 - bytes))
         {
-            buffer[..bytes].CopyTo(new Span<byte>((byte*)(linear + (ulong)entry->Delta), bytes));
+            buffer[..bytes].CopyTo(new Span<byte>(entry->At(linear), bytes));
             return;
         }
         int inFirst = BytesInPage(linear, bytes);

@@ -63,7 +63,7 @@ sealed unsafe class BlockBuilder : IDisposable
             int count = Decode(decoder, start, start + bytes.Length, limit);
             if (count == 0) return false;
             ReadOnlySpan<Instruction> instructions = _instructions.AsSpan(0, count);
-            FlagLiveness.Find(instructions, _deadFlags, _stops);
+            bool overwritesFlags = FlagLiveness.Find(instructions, _deadFlags, _stops);
             int length = 0;
             if (Warmth > 0 && isLong && _mayLink) AppendLead();
             for (int i = 0; i < count; i++)
@@ -73,7 +73,7 @@ sealed unsafe class BlockBuilder : IDisposable
             }
             if (count > 1) FusionTable.Fuse(instructions[^2], instructions[^1], _ops + OpCount - 2);
             AppendEnd(length);
-            Header = new Block { Key = key, Count = count, Length = length };
+            Header = new Block { Key = key, Count = count, Length = length, OverwritesFlags = overwritesFlags };
         }
         return true;
     }

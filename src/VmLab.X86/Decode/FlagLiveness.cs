@@ -16,7 +16,8 @@ static class FlagLiveness
 
     /// <param name="areDead">Filled with a value for each instruction.</param>
     /// <param name="stops">Page offsets of breakpoints, before which all flags are seen.</param>
-    public static void Find(ReadOnlySpan<Instruction> instructions, Span<bool> areDead, PageOffsets stops)
+    /// <returns>Whether those before the first instruction are dead.</returns>
+    public static bool Find(ReadOnlySpan<Instruction> instructions, Span<bool> areDead, PageOffsets stops)
     {
         RflagsBits live = Arithmetic;
         for (int i = instructions.Length - 1; i >= 0; i--)
@@ -32,6 +33,7 @@ static class FlagLiveness
             areDead[i] = written != 0 && (written & live) == 0;
             live = live & ~written | instruction.RflagsRead & Arithmetic;
         }
+        return live == 0 && !stops.Contains(instructions[0].IP);
     }
 
     /// <summary>

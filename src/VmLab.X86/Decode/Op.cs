@@ -67,6 +67,9 @@ public unsafe struct Block
     /// <summary>Where translated code enters it, with the budget still to be taken; unused without a translator.</summary>
     public byte* Native;
 
+    /// <summary>Nobody can see what arithmetic flags were when it was entered, once its budget is taken.</summary>
+    public bool OverwritesFlags;
+
     public static Op* Ops(Block* block) => (Op*)(block + 1);
 
     /// <summary>Not when it lies in two pages: what it was decoded from must be compared at every visit.</summary>

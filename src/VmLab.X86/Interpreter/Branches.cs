@@ -87,7 +87,7 @@ static unsafe class Branches
         TlbEntry* stack = s->Tlb + ((linear >> 12) & Tlb.IndexMask);
         if (!Exec.TryFindCode(s, target, out ulong key) || (stack->Write ^ linear) > (ulong)(4096 - W.Bytes))
             return CallSlow<W>(s, op, target);
-        W.Write((byte*)(linear + (ulong)stack->Delta), Exec.NextRip(s, op));
+        W.Write(stack->At(linear), Exec.NextRip(s, op));
         Stack.SetPointer(s, pointer);
         return Exec.Enter(s, op, target, key);
     }

@@ -25,7 +25,7 @@ static unsafe class Exec
     {
         TlbEntry* entry = s->Tlb + ((linear >> 12) & Tlb.IndexMask);
         return (entry->Read ^ linear) <= (ulong)(4096 - bytes)
-            ? (byte*)(linear + (ulong)entry->Delta)
+            ? entry->At(linear)
             : Vcpu.Of(s).ReadSlow(op, linear, bytes);
     }
 
@@ -38,7 +38,7 @@ static unsafe class Exec
     {
         TlbEntry* entry = s->Tlb + ((linear >> 12) & Tlb.IndexMask);
         return (entry->Write ^ linear) <= (ulong)(4096 - bytes)
-            ? (byte*)(linear + (ulong)entry->Delta)
+            ? entry->At(linear)
             : Vcpu.Of(s).WriteSlow(op, linear, bytes, isRead: true);
     }
 
@@ -49,7 +49,7 @@ static unsafe class Exec
     {
         TlbEntry* entry = s->Tlb + ((linear >> 12) & Tlb.IndexMask);
         return (entry->Write ^ linear) <= (ulong)(4096 - bytes)
-            ? (byte*)(linear + (ulong)entry->Delta)
+            ? entry->At(linear)
             : Vcpu.Of(s).WriteSlow(op, linear, bytes, isRead: false);
     }
 
@@ -68,7 +68,7 @@ static unsafe class Exec
     {
         TlbEntry* entry = s->Tlb + ((linear >> 12) & Tlb.IndexMask);
         if ((entry->Write ^ linear) > (ulong)(4096 - W.Bytes)) return StoreSlow(s, op, linear, value, W.Bytes);
-        W.Write((byte*)(linear + (ulong)entry->Delta), value);
+        W.Write(entry->At(linear), value);
         return op + 1;
     }
 
@@ -171,7 +171,7 @@ static unsafe class Exec
     {
         ulong linear = rip + s->SegmentBases[Segment.Cs];
         TlbEntry* entry = s->Tlb + ((linear >> 12) & Tlb.IndexMask);
-        key = linear + (ulong)entry->Delta | s->ModeKey;
+        key = (ulong)entry->At(linear) | s->ModeKey;
         return (entry->Execute ^ linear) < 4096;
     }
 
@@ -205,7 +205,7 @@ static unsafe class Exec
         TlbEntry* entry = s->Tlb + ((linear >> 12) & Tlb.IndexMask);
         if ((entry->Execute ^ linear) < 4096)
         {
-            ulong key = linear + (ulong)entry->Delta | s->ModeKey;
+            ulong key = (ulong)entry->At(linear) | s->ModeKey;
             BlockSlot* slot = s->BlockCache + CodeKey.Slot(key);
             if (slot->Key == key && s->Budget >= slot->Block->Count)
             {

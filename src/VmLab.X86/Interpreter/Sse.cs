@@ -96,7 +96,7 @@ static unsafe class Sse
         TlbEntry* entry = s->Tlb + ((linear >> 12) & Tlb.IndexMask);
         // Rotated, a misaligned address is as far off as another page.
         return BitOperations.RotateRight(entry->Read ^ linear, 4) <= LastPlace
-            ? (byte*)(linear + (ulong)entry->Delta)
+            ? entry->At(linear)
             : ReadSlow(s, op, linear);
     }
 
@@ -107,7 +107,7 @@ static unsafe class Sse
     {
         TlbEntry* entry = s->Tlb + ((linear >> 12) & Tlb.IndexMask);
         return BitOperations.RotateRight(entry->Write ^ linear, 4) <= LastPlace
-            ? (byte*)(linear + (ulong)entry->Delta)
+            ? entry->At(linear)
             : WriteSlow(s, op, linear);
     }
 

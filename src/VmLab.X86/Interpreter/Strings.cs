@@ -188,7 +188,7 @@ static unsafe class Strings
         if (!IsPlain(s, to)) return true;
         if ((s->Tlb[(from >> 12) & Tlb.IndexMask].Read ^ from) > 4095) return true;   // each access is to be seen
         if (source >= (byte*)s->Scratch && source < (byte*)s->Scratch + CpuState.ScratchBytes) return true;
-        target = (byte*)(to + (ulong)s->Tlb[(to >> 12) & Tlb.IndexMask].Delta);
+        target = s->Tlb[(to >> 12) & Tlb.IndexMask].At(to);
         // Forward copies may overlap only where the source lies at or behind the target.
         return target > source && target < source + bytes;
     }

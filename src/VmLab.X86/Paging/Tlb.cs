@@ -111,11 +111,10 @@ sealed unsafe class Tlb : IDisposable
         int index = (int)(linear >> 12) & IndexMask;
         ulong tag = linear & ~0xFFFUL, none = Invalid(index);
         TlbEntry* entry = _banks[_currentBank] + index;
-        byte* host = _memory.Cache(page);
         entry->Read = read ? tag : none;
         entry->Write = write && (_memory.FlagsOf(page) & PageFlags.SlowStore) == 0 ? tag : none;
         entry->Execute = execute ? tag : none;
-        entry->Delta = (long)host - (long)tag;
+        entry->Page = _memory.Cache(page);
         _pages[_currentBank][index] = page;
         _banksOfPage[page] |= 1UL << _currentBank;
         return entry;

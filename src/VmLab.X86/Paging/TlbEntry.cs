@@ -11,10 +11,13 @@ namespace VmLab.X86;
 /// So <c>(tag ^ linear) &lt;= 4096 - width</c> is at once a hit and no crossing into the next page.
 /// </remarks>
 [StructLayout(LayoutKind.Sequential)]
-public struct TlbEntry
+public unsafe struct TlbEntry
 {
     public ulong Read, Write, Execute;
 
-    /// <summary>Host address less linear address, in bytes.</summary>
-    public long Delta;
+    /// <summary>Host address of the page.</summary>
+    public byte* Page;
+
+    /// <summary>Host address of a linear address in the page.</summary>
+    public readonly byte* At(ulong linear) => Page + (linear & 0xFFF);
 }

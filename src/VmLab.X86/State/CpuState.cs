@@ -172,6 +172,9 @@ public unsafe struct CpuState
     /// <summary>In translated code: what two registers are too few for.</summary>
     public ulong Spill, SpillFlags;
 
+    /// <summary>In translated code: an operand from which the flags can be made again.</summary>
+    public ulong FlagSource;
+
     /// <summary>A GC handle of the managed processor around this state.</summary>
     public nint Owner;
 

@@ -4,7 +4,7 @@ namespace VmLab.X86;
 static unsafe class StateOffset
 {
     public static readonly int
-        Rip, Budget, Tlb, Leave, Left, ModeKey, BlockCache, SegmentBases, HostFlags, Spill, SpillFlags, HostMxcsr, CallerMxcsr, Xmm;
+        Rip, Budget, Tlb, Leave, Left, ModeKey, BlockCache, SegmentBases, HostFlags, Spill, SpillFlags, FlagSource, HostMxcsr, CallerMxcsr, Xmm;
 
     static StateOffset()
     {
@@ -24,5 +24,6 @@ static unsafe class StateOffset
         Xmm = (int)((byte*)state.Xmm - start);
         Spill = (int)((byte*)&state.Spill - start);
         SpillFlags = (int)((byte*)&state.SpillFlags - start);
+        FlagSource = (int)((byte*)&state.FlagSource - start);
     }
 }

@@ -12,16 +12,16 @@ unsafe struct Stubs
     /// <summary>Stores the guest's registers and returns R14.</summary>
     public byte* Exit;
 
-    /// <summary>Leaves for the block at RIP, which the engine is to look up.</summary>
+    /// <summary>Leaves for the block at RIP, all of it, which the engine is to look up.</summary>
     public byte* Next;
 
     /// <summary>As <see cref="Next"/>, to be linked to the op in R14.</summary>
     public byte* Link;
 
-    /// <summary>Goes on at the block whose code is at the host address in R14, if the cache of blocks has it at hand.</summary>
+    /// <summary>Goes on at the block whose code is at the host address in R14, if the cache of blocks has it at hand; RIP is the start of its page.</summary>
     public byte* Find;
 
-    /// <summary>Enters the block in R15, which is not translated.</summary>
+    /// <summary>Enters the block in R15, which is not translated; RIP is the start of its page.</summary>
     public byte* Interpret;
 
     // Guest registers in those of the same name, but RSP, which is in R13. R13 to R15 stay in the state.
@@ -72,11 +72,16 @@ unsafe struct Stubs
         e.Byte(System.Numerics.BitOperations.Log2((uint)sizeof(BlockSlot)));
         e.Modrm(new(0x03, IsWide: true), Host.R15, Place.State(StateOffset.BlockCache));
         e.Modrm(new(0x3B, IsWide: true), Host.R14, Place.At(Host.R15));                        // CMP
-        e.JumpIf(Condition.NotEqual, stubs.Next);
+        byte* isMiss = e.JumpIf(Condition.NotEqual);
         e.Load(Host.R15, Place.At(Host.R15, 8));
         e.JumpThrough(Place.At(Host.R15, NativeOffset));
+        e.Land(isMiss);
+        EmitMove(ref e);
+        e.Jump(stubs.Next);
 
         stubs.Interpret = e.At;
+        e.Load(Host.R14, Place.At(Host.R15, KeyOffset));
+        EmitMove(ref e);
         e.Modrm(new(0x63, IsWide: true), Host.R14, Place.At(Host.R15, CountOffset));           // MOVSXD
         e.Modrm(new(0x29, IsWide: true), Host.R14, Place.State(StateOffset.Budget));           // SUB
         byte* isShort = e.JumpIf(Condition.Sign);
@@ -90,6 +95,13 @@ unsafe struct Stubs
 
     /// <summary>Where in a block its key, its count and its translation stand.</summary>
     public static readonly int KeyOffset = 0, CountOffset = 8, NativeOffset = 16;
+
+    /// <summary>Adds the place in its page of the key in R14 to RIP.</summary>
+    static void EmitMove(ref Emitter e)
+    {
+        e.Immediate(Operation.And, Place.Register(Host.R14), 0xFFF, isWide: false);
+        e.Modrm(new(0x01, IsWide: true), Host.R14, Place.State(StateOffset.Rip));
+    }
 
     static void EmitLeave(ref Emitter e, Leave reason, byte* exit)
     {

@@ -7,15 +7,16 @@ namespace VmLab.X86;
 /// <summary>Translates blocks of 64-bit code that are visited often to code of the host.</summary>
 /// <remarks>
 /// A translation does what the block's ops do, at the same budget, and leaves to the op of the instruction that it cannot do: one that
-/// misses the TLB, or has no translation. RIP in the state is the block's, as in the interpreter. Between blocks the arithmetic flags
-/// are in <see cref="CpuState.HostFlags"/>; within one they are in the host's too, see <see cref="FlagTracker"/>.
+/// misses the TLB, or has no translation. In translated code RIP in the state is the start of the page, so that no block within it has
+/// to change it. Between blocks the arithmetic flags are in <see cref="CpuState.HostFlags"/>, unless the next overwrites them; for
+/// where they are within one see <see cref="FlagTracker"/>.
 /// </remarks>
 sealed unsafe partial class Translator : IDisposable
 {
     /// <summary>Visits before a block is translated.</summary>
     public const int Warmth = 16;
 
-    const int CodeBytes = 64 << 20, MostBytesPerInstruction = 512, MostInstructions = 64;
+    const int CodeBytes = 64 << 20, MostBytesPerInstruction = 1024, MostInstructions = 64, PrologueBytes = 16;
     const ulong AddressMask = (1UL << CodeKey.Shift) - 1;
 
     readonly CpuState* _s;
@@ -25,19 +26,38 @@ sealed unsafe partial class Translator : IDisposable
     readonly Decoder _decoder;
     readonly InstructionInfoFactory _infos = new();
     readonly Instruction[] _instructions = new Instruction[MostInstructions];
-    readonly bool[] _deadFlags = new bool[MostInstructions];
+    readonly bool[] _deadFlags = new bool[MostInstructions], _areNeeded = new bool[MostInstructions];
+    readonly Way[] _ways = new Way[MostInstructions];
+    readonly Shape[] _shapes = new Shape[MostInstructions];
+    readonly VectorShape[] _vectorShapes = new VectorShape[MostInstructions];
     readonly List<Departure> _departures = [];
+    readonly Dictionary<ulong, List<Crossroad>> _crossroads = [];   // by the key of the block that is not translated yet
     Emitter _e;
     Stubs _stubs;
     byte* _empty;         // where the stubs end
     FlagTracker _flags;
     Op* _ops;             // of the block, one an instruction
+    Block* _block;
     byte* _prologue, _code;
-    ulong _blockStart;
+    ulong _blockStart;    // in its page
     CodeMode _mode;
 
-    /// <summary>A branch out of the fast path, to a stub that takes an op.</summary>
-    readonly record struct Departure(nint Branch, nint Op, nint Stub);
+    /// <summary>A branch out of the fast path.</summary>
+    /// <param name="Op">What the stub takes.</param>
+    /// <param name="Place">The instruction or block to go on with, in bytes from the start of the page.</param>
+    /// <param name="Refund">What the budget gets back.</param>
+    /// <param name="Flags">Where the flags are.</param>
+    readonly record struct Departure(nint Branch, nint Op, nint Stub, int Place, int Refund, FlagTracker Flags)
+    {
+        public bool IsLike(in Departure other) =>
+            Op == other.Op && Stub == other.Stub && Place == other.Place && Refund == other.Refund
+            && Flags.InState == other.Flags.InState && Flags.Recipe.Index == other.Flags.Recipe.Index && Flags.Recipe.Kind == other.Flags.Recipe.Kind;
+    }
+
+    /// <summary>A jump to a block that is not translated yet.</summary>
+    /// <param name="Jump">Where the jump ends.</param>
+    /// <param name="Body">Where a jump behind it ends that goes past the block's prologue; 0 where the first goes to the prologue.</param>
+    readonly record struct Crossroad(nint Jump, nint Body);
 
     public Translator(CpuState* state, CodeCache blocks)
     {
@@ -63,35 +83,36 @@ sealed unsafe partial class Translator : IDisposable
     public void Bind() => ((delegate* unmanaged<CpuState*, void>)Executable(_stubs.Bind))(_s);
 
     /// <summary>Forgets all translations: nothing leads to them any more.</summary>
-    public void Flush() => _e.At = _empty;
+    public void Flush()
+    {
+        _e.At = _empty;
+        _crossroads.Clear();
+    }
 
     /// <summary>Makes a block's first op the way into its translation.</summary>
     /// <returns><see langword="false"/> if it has none.</returns>
     public bool Translate(Block* block)
     {
         if (IsFull || block->Count > MostInstructions || !Decode(block)) return false;
-        ReadOnlySpan<Instruction> instructions = _instructions.AsSpan(0, block->Count);
-        FlagLiveness.Find(instructions, _deadFlags, PageOffsets.None);
+        FlagLiveness.Find(_instructions.AsSpan(0, block->Count), _deadFlags, PageOffsets.None);
+        Analyse(block->Count);
         _departures.Clear();
         _flags = FlagTracker.AtBoundary;
 
-        byte* start = _e.At;
-        byte* isShort = EmitPrologue(block->Count);
-        ulong body = (ulong)Executable(_e.At);
-        if (!EmitBody(instructions, block->Length))
+        _prologue = _e.At;
+        EmitBudget(block, (int)_blockStart);
+        if (!EmitBody(block->Count, block->Length))
         {
-            _e.At = start;
+            _e.At = _prologue;
             return false;
         }
-        _e.Land(isShort);
-        _e.Immediate(Operation.Add, Place.State(StateOffset.Budget), block->Count);
-        _e.Jump(_stubs.Next);
         EmitDepartures();
 
-        block->Native = Executable(start);
+        block->Native = Executable(_prologue);
         Op* lead = Block.Ops(block);
         lead->Run = &TranslatorOps.Enter;
-        lead->Immediate = body;
+        lead->Immediate = (ulong)block->Native + PrologueBytes;
+        OpenCrossroads(block);
         Count++;
         return true;
     }
@@ -101,6 +122,7 @@ sealed unsafe partial class Translator : IDisposable
     bool Decode(Block* block)
     {
         var code = (byte*)(block->Key & AddressMask);
+        _block = block;
         _mode = (CodeMode)(block->Key >> CodeKey.Shift);
         _ops = Block.Ops(block) + 1;
         _blockStart = block->Key & GuestMemory.PageSize - 1;
@@ -116,32 +138,35 @@ sealed unsafe partial class Translator : IDisposable
         return true;
     }
 
-    byte* EmitPrologue(int count)
+    /// <summary>Takes a block's counts from the budget, or leaves before the block.</summary>
+    /// <param name="place">The block's, in bytes from the start of the page.</param>
+    void EmitBudget(Block* block, int place)
     {
-        _prologue = _e.At;
-        _e.Immediate(Operation.Sub, Place.State(StateOffset.Budget), count);
-        return _e.JumpIf(Condition.Sign);
+        byte* start = _e.At;
+        _e.Immediate(Operation.Sub, Place.State(StateOffset.Budget), block->Count);
+        _departures.Add(new((nint)_e.JumpIf(Condition.Sign), 0, (nint)_stubs.Next, place, block->Count, _flags));
+        System.Diagnostics.Debug.Assert(_e.At - start == PrologueBytes);
     }
 
     /// <returns><see langword="false"/> when nothing of it can be translated.</returns>
-    bool EmitBody(ReadOnlySpan<Instruction> instructions, int length)
+    bool EmitBody(int count, int length)
     {
-        int last = instructions.Length - 1, translated = 0;
+        int last = count - 1, translated = 0;
         for (int i = 0; i <= last; i++)
         {
-            if (i == last && EndsBlock(instructions[i])) return EmitEnd(instructions[i], i) || translated > 0 && LeaveTo(i);
-            if (TryEmit(instructions[i], i))
+            if (i == last && EndsBlock(_instructions[i])) return EmitEnd(_instructions[i], i) || translated > 0 && LeaveTo(i);
+            if (TryEmit(i))
             {
                 translated++;
                 continue;
             }
             int next = i + 1;
-            while (next <= last && !EndsBlock(instructions[next]) && !CanEmit(instructions[next], next)) next++;
+            while (next <= last && !EndsBlock(_instructions[next]) && _ways[next] == Way.Interpreted) next++;
             if (next >= last) return translated > 0 && LeaveTo(i);   // what ends the block may be joined to what is before it
             LeaveFor(i, next);
             i = next - 1;
         }
-        EmitStraight(_ops + instructions.Length, length);
+        EmitStraight(_ops + count, (int)_blockStart + length);
         return true;
     }
 
@@ -149,8 +174,7 @@ sealed unsafe partial class Translator : IDisposable
     bool LeaveTo(int index)
     {
         SaveFlags();
-        _e.MoveImmediate(Host.R14, (ulong)(_ops + index));
-        _e.Jump(_stubs.Exit);
+        EmitExit(_ops + index);
         return true;
     }
 
@@ -161,8 +185,7 @@ sealed unsafe partial class Translator : IDisposable
         Op* ops = _blocks.AllocateOps(count + 1);
         new ReadOnlySpan<Op>(_ops + first, count).CopyTo(new Span<Op>(ops, count));
         SaveFlags();
-        _e.MoveImmediate(Host.R14, (ulong)ops);
-        _e.Jump(_stubs.Exit);
+        EmitExit(ops);
         Op* back = ops + count;
         *back = default;
         back->Run = &TranslatorOps.Enter;
@@ -174,11 +197,23 @@ sealed unsafe partial class Translator : IDisposable
     static bool EndsBlock(in Instruction i) =>
         i.FlowControl != FlowControl.Next || i.IsStringInstruction && (i.HasRepPrefix || i.HasRepnePrefix);
 
-    /// <summary>Branches to a stub that takes an op, out of the way of the code.</summary>
-    void DepartIf(int condition, Op* op, byte* stub) => _departures.Add(new((nint)_e.JumpIf(condition), (nint)op, (nint)stub));
+    /// <summary>Goes on with an op of this block in the interpreter.</summary>
+    void EmitExit(Op* op)
+    {
+        EmitMove((int)_blockStart);
+        _e.MoveImmediate(Host.R14, (ulong)op);
+        _e.Jump(_stubs.Exit);
+    }
 
-    /// <summary>Has the interpreter do the instruction from its start if the condition holds; the flags must be saved.</summary>
-    void ExitIf(int condition, Op* op) => DepartIf(condition, op, _stubs.Exit);
+    /// <summary>Adds to RIP, which in translated code is the start of the page.</summary>
+    void EmitMove(int bytes)
+    {
+        if (bytes != 0) _e.Immediate(Operation.Add, Place.State(StateOffset.Rip), bytes);
+    }
+
+    /// <summary>Has the interpreter do the instruction from its start if the condition holds.</summary>
+    void ExitIf(int condition, Op* op) =>
+        _departures.Add(new((nint)_e.JumpIf(condition), (nint)op, (nint)_stubs.Exit, (int)_blockStart, 0, _flags));
 
     void EmitDepartures()
     {
@@ -186,11 +221,38 @@ sealed unsafe partial class Translator : IDisposable
         {
             Departure departure = _departures[i];
             _e.Land((byte*)departure.Branch);
-            while (i + 1 < _departures.Count && _departures[i + 1].Op == departure.Op && _departures[i + 1].Stub == departure.Stub)
-                _e.Land((byte*)_departures[++i].Branch);
-            _e.MoveImmediate(Host.R14, (ulong)departure.Op);
+            while (i + 1 < _departures.Count && _departures[i + 1].IsLike(departure)) _e.Land((byte*)_departures[++i].Branch);
+            _flags = departure.Flags.Clobbered;
+            SaveFlags();
+            if (departure.Refund != 0) _e.Immediate(Operation.Add, Place.State(StateOffset.Budget), departure.Refund);
+            if (departure.Stub == 0)
+            {
+                EmitLinked((Op*)departure.Op, departure.Place);
+                continue;
+            }
+            EmitMove(departure.Place);
+            if (departure.Op != 0) _e.MoveImmediate(Host.R14, (ulong)departure.Op);
             _e.Jump((byte*)departure.Stub);
         }
+    }
+
+    /// <summary>Has the jumps that waited for a block's translation lead there.</summary>
+    void OpenCrossroads(Block* block)
+    {
+        if (!_crossroads.Remove(block->Key, out List<Crossroad>? waiting)) return;
+        ReadOnlySpan<byte> nop = [0x0F, 0x1F, 0x44, 0x00, 0x00];
+        foreach (Crossroad crossroad in waiting)
+        {
+            var jump = (byte*)crossroad.Jump;
+            if (crossroad.Body == 0) Aim(jump, _prologue);
+            else
+            {
+                nop.CopyTo(new Span<byte>(jump - nop.Length, nop.Length));
+                Aim((byte*)crossroad.Body, _prologue + PrologueBytes);
+            }
+        }
+
+        static void Aim(byte* jump, byte* target) => *(int*)(jump - 4) = (int)(target - jump);
     }
 
     byte* Executable(byte* written) => written - _memory.Writable + _memory.Executable;

@@ -6,6 +6,15 @@ namespace VmLab.X86;
 // How a block ends: each way leads on within translated code where it can.
 sealed unsafe partial class Translator
 {
+    static int LinkOffset
+    {
+        get
+        {
+            Op op;
+            return (int)((byte*)&op.Link - (byte*)&op);
+        }
+    }
+
     /// <summary>Translates the instruction that ends the block.</summary>
     /// <returns><see langword="false"/> when it is for the interpreter.</returns>
     bool EmitEnd(in Instruction i, int index)
@@ -27,25 +36,26 @@ sealed unsafe partial class Translator
                 return true;
         }
         if (!i.IsJccShortOrNear || i.Op0Kind == OpKind.NearBranch16) return false;
-        SaveFlags();
-        RestoreFlags();
+        RestoreFlags(i.RflagsRead);
         byte* taken = _e.JumpIf(i.ConditionCode - ConditionCode.o);
-        EmitStraight(op + 1, (int)(i.NextIP - _blockStart));
+        FlagTracker flags = _flags;
+        EmitStraight(op + 1, (int)i.NextIP);
         _e.Land(taken);
+        _flags = flags;
         EmitStraight(op, TargetOf(i));
         return true;
     }
 
-    /// <summary>A direct target, in bytes from the block's start.</summary>
-    int TargetOf(in Instruction i) => (int)(i.NearBranchTarget - _blockStart);
+    /// <summary>A direct target, in bytes from the start of the page.</summary>
+    static int TargetOf(in Instruction i) => (int)i.NearBranchTarget;
 
-    bool IsInside(int target) => (ulong)((long)_blockStart + target) < GuestMemory.PageSize;
+    static bool IsInside(int target) => (uint)target < GuestMemory.PageSize;
 
-    /// <summary>Goes on at a fixed distance from the block's start.</summary>
+    /// <summary>Goes on at a fixed place.</summary>
     /// <param name="op">Whose link leads there.</param>
+    /// <param name="target">In bytes from the start of the page.</param>
     void EmitStraight(Op* op, int target)
     {
-        SaveFlags();
         if (IsInside(target)) EmitChain(op, target);
         else
         {
@@ -54,30 +64,50 @@ sealed unsafe partial class Translator
         }
     }
 
-    /// <summary>Goes on in the same page: the op's link needs no look.</summary>
+    /// <summary>Goes on in the same page. What is linked there is dropped with it, so the jump is for good.</summary>
     void EmitChain(Op* op, int target)
     {
-        if (target != 0) _e.Immediate(Operation.Add, Place.State(StateOffset.Rip), target);
-        if (target == 0)
+        ulong key = _block->Key - _blockStart + (ulong)target;
+        Block* next = key == _block->Key ? _block : _blocks.Find(key);
+        byte* native = next == _block ? _prologue : next == null || next->Native == _blocks.Untranslated ? null : Writable(next->Native);
+        bool skipsPrologue = next != null && next->OverwritesFlags && !_flags.InState && _flags.Recipe.Kind != Remaking.None;
+        if (!skipsPrologue) SaveFlags();
+        nint jump = 0, body = 0;
+        if (native == null)
         {
-            _e.Jump(_prologue);
-            return;
+            _e.Jump(_e.At);
+            jump = (nint)_e.At;
+            _departures.Add(new(jump, (nint)op, 0, target, 0, _flags));
         }
-        if (op->Link != null && op->Link->Native != _blocks.Untranslated)
+        if (skipsPrologue)
         {
-            _e.Jump(Writable(op->Link->Native));   // for good: what is linked in a page is dropped with it
-            return;
+            EmitBudget(next, target);
+            _e.Jump(native == null ? _e.At : native + PrologueBytes);
+            body = (nint)_e.At;
         }
-        _e.MoveImmediate(Host.R15, (ulong)&op->Link);
-        _e.Load(Host.R15, Place.At(Host.R15));
+        else if (native != null) _e.Jump(native);
+        if (native != null) return;
+        if (!_crossroads.TryGetValue(key, out List<Crossroad>? waiting)) _crossroads[key] = waiting = [];
+        waiting.Add(new(jump, body));
+    }
+
+    /// <summary>Goes on in the same page by the op's link, which the interpreter may have made.</summary>
+    void EmitLinked(Op* op, int target)
+    {
+        _e.MoveImmediate(Host.R14, (ulong)op);
+        _e.Load(Host.R15, Place.At(Host.R14, LinkOffset));
         _e.Modrm(new(0x85, IsWide: true), Host.R15, Place.Register(Host.R15));   // TEST
-        DepartIf(Condition.Equal, op, _stubs.Link);
+        byte* isNone = _e.JumpIf(Condition.Equal);
         _e.JumpThrough(Place.At(Host.R15, Stubs.NativeOffset));
+        _e.Land(isNone);
+        EmitMove(target);
+        _e.Jump(_stubs.Link);
     }
 
     /// <summary>Finds the host address of code in another page, and leaves for the op if the TLB has none; it goes to the spill.</summary>
     void EmitFetch(Op* op, int target)
     {
+        SaveFlags();
         _e.Load(Host.R14, Place.State(StateOffset.Rip));
         _e.Lea(Host.R14, Host.R14, -1, 0, target);
         EmitLookup(ExecuteTag, 1, op);
@@ -87,10 +117,10 @@ sealed unsafe partial class Translator
     /// <summary>Goes to the code that <see cref="EmitFetch"/> found.</summary>
     void EmitArrival(Op* op, int target)
     {
-        _e.Immediate(Operation.Add, Place.State(StateOffset.Rip), target);
+        EmitMove(target & ~0xFFF);
         _e.Load(Host.R14, Place.State(StateOffset.Spill));
-        _e.MoveImmediate(Host.R15, (ulong)&op->Link);
-        _e.Load(Host.R15, Place.At(Host.R15));
+        _e.MoveImmediate(Host.R15, (ulong)op);
+        _e.Load(Host.R15, Place.At(Host.R15, LinkOffset));
         _e.Modrm(new(0x85, IsWide: true), Host.R15, Place.Register(Host.R15));
         _e.JumpIf(Condition.Equal, _stubs.Find);
         _e.Modrm(new(0x0B, IsWide: true), Host.R14, Place.State(StateOffset.ModeKey));   // OR: the key
@@ -115,7 +145,7 @@ sealed unsafe partial class Translator
         _e.Lea(Host.R14, Host.R13, -1, 0, -8);
         EmitLookup(WriteTag, 8, op);
         _e.Load(Host.R15, Place.State(StateOffset.Rip));
-        _e.Lea(Host.R15, Host.R15, -1, 0, (int)(i.NextIP - _blockStart));
+        _e.Lea(Host.R15, Host.R15, -1, 0, (int)i.NextIP);
         _e.Store(Place.At(Host.R14), Host.R15);
         _e.Lea(Host.R13, Host.R13, -1, 0, -8);
     }
@@ -128,10 +158,8 @@ sealed unsafe partial class Translator
         _e.Load(Host.R14, Place.At(Host.R14));
         _e.Store(Place.State(StateOffset.Spill), Host.R14);
         EmitLookup(ExecuteTag, 1, op);
-        _e.Load(Host.R15, Place.State(StateOffset.Spill));
-        _e.Store(Place.State(StateOffset.Rip), Host.R15);
         _e.Lea(Host.R13, Host.R13, -1, 0, 8 + released);
-        _e.Jump(_stubs.Find);
+        EmitGoto();
     }
 
     /// <summary>JMP and CALL to where a register or memory says.</summary>
@@ -156,7 +184,14 @@ sealed unsafe partial class Translator
             EmitPushReturn(i, op);
             _e.Load(Host.R14, Place.State(StateOffset.SpillFlags));
         }
+        EmitGoto();
+    }
+
+    /// <summary>Goes on at the address in the spill, whose code is at the host address in R14.</summary>
+    void EmitGoto()
+    {
         _e.Load(Host.R15, Place.State(StateOffset.Spill));
+        _e.Immediate(Operation.And, Place.Register(Host.R15), ~0xFFF);
         _e.Store(Place.State(StateOffset.Rip), Host.R15);
         _e.Jump(_stubs.Find);
     }

@@ -7,17 +7,63 @@ sealed unsafe partial class Translator
 {
     const RflagsBits AllFlags = RflagsBits.OF | RflagsBits.SF | RflagsBits.ZF | RflagsBits.AF | RflagsBits.CF | RflagsBits.PF;
 
-    /// <summary>Whether an instruction has a translation.</summary>
-    bool CanEmit(in Instruction i, int index) =>
-        IsSpecial(i) || CanReencode(i, _deadFlags[index], out _) || CanCopy(i, _deadFlags[index]) || CanEmitVector(i, out _);
-
-    bool TryEmit(in Instruction i, int index)
+    /// <summary>How an instruction is translated.</summary>
+    enum Way : byte
     {
-        if (IsSpecial(i)) EmitSpecial(i, _ops + index);
-        else if (CanReencode(i, _deadFlags[index], out Shape shape)) Reencode(i, shape, index);
-        else if (CanCopy(i, _deadFlags[index])) Copy(i);
-        else if (CanEmitVector(i, out VectorShape vector)) EmitVector(i, vector, _ops + index);
-        else return false;
+        Interpreted,
+        Special,
+        Encoded,
+        Copied,
+        Vector,
+    }
+
+    /// <summary>Finds how each instruction is translated, and behind which the arithmetic flags can still be seen.</summary>
+    void Analyse(int count)
+    {
+        bool isNeeded = true;
+        for (int k = count - 1; k >= 0; k--)
+        {
+            ref readonly Instruction i = ref _instructions[k];
+            _ways[k] = WayOf(i, k);
+            _areNeeded[k] = isNeeded;
+            if (!StaysInside(i, _ways[k]) || (i.RflagsRead & AllFlags) != 0) isNeeded = true;
+            else if (ReplacesFlags(i)) isNeeded = false;
+        }
+    }
+
+    Way WayOf(in Instruction i, int index)
+    {
+        if (IsSpecial(i)) return Way.Special;
+        if (CanReencode(i, _deadFlags[index], out _shapes[index])) return Way.Encoded;
+        if (CanCopy(i, _deadFlags[index])) return Way.Copied;
+        return CanEmitVector(i, out _vectorShapes[index]) ? Way.Vector : Way.Interpreted;
+    }
+
+    /// <summary>Nothing but general registers, so that it cannot be left in the middle.</summary>
+    static bool StaysInside(in Instruction i, Way way)
+    {
+        if (i.Mnemonic is Mnemonic.Lea) return true;
+        if (way is not (Way.Encoded or Way.Copied)) return false;
+        for (int k = 0; k < i.OpCount; k++)
+            if (i.GetOpKind(k) == OpKind.Memory) return false;
+        return true;
+    }
+
+    bool TryEmit(int index)
+    {
+        ref readonly Instruction i = ref _instructions[index];
+        if (_ways[index] == Way.Interpreted) return false;
+        FlagRecipe recipe = _flags.Recipe;
+        bool spoilsRecipe = (recipe.Sources & WrittenBy(i)) != 0;
+        if (spoilsRecipe && _areNeeded[index] && !ReplacesFlags(i)) SaveFlags();
+        switch (_ways[index])
+        {
+            case Way.Special: EmitSpecial(i, _ops + index); break;
+            case Way.Encoded: Reencode(i, _shapes[index], index); break;
+            case Way.Copied: Copy(i, index); break;
+            case Way.Vector: EmitVector(i, _vectorShapes[index], _ops + index); break;
+        }
+        if (spoilsRecipe && _flags.Recipe == recipe) _flags = _flags with { Recipe = default };
         return true;
     }
 
@@ -77,16 +123,40 @@ sealed unsafe partial class Translator
 
     void Reencode(in Instruction i, Shape shape, int index)
     {
-        RflagsBits modified = i.RflagsModified & AllFlags;
-        bool isByCl = IsShiftByCl(i);
-        bool needsHostFlags = (i.RflagsRead & AllFlags) != 0 || modified != 0 && modified != AllFlags;
+        RflagsBits modified = i.RflagsModified & AllFlags, read = i.RflagsRead & AllFlags;
+        bool isByCl = IsShiftByCl(i), isStep = i.Mnemonic is Mnemonic.Inc or Mnemonic.Dec, isNeeded = modified != 0 && _areNeeded[index];
+        bool keepsAll = isNeeded && isByCl, keepsSome = isNeeded && modified != AllFlags;
+        if (keepsSome && isStep && !_flags.InState && !_flags.IsComplete) Remake();
+        if (keepsAll || shape.IsMemory && (keepsSome || read != 0)) SaveFlags();
         if (shape.IsMemory) EmitAccess(i, shape.RmIsWritten ? WriteTag : ReadTag, i.MemorySize.GetSize(), _ops + index);
-        if (isByCl) SaveFlags();
-        if (needsHostFlags) RestoreFlags();
+        bool isPartial = keepsSome && isStep && _flags.InState && !_flags.IsComplete;
+        if (keepsSome && !isPartial || keepsAll) RestoreFlags();
+        else if (read != 0) RestoreFlags(read);
         if (isByCl) _e.Modrm(new(0x8B), Host.R14, Place.Register(Host.Rcx));
 
-        int register = Borrow(shape.Register, Host.R15), rm = shape.IsMemory ? -1 : Borrow(shape.Rm, Host.R14);
+        FlagRecipe recipe = isNeeded && !isByCl ? RecipeOf(i, shape, index) : default;
+        bool isKept = shape.IsMemory && recipe.Kind != Remaking.None && (recipe.Kind != Remaking.Result || shape.RmIsWritten);
+        if (isKept) EmitOfMemory(i, shape, recipe);
+        else EmitShape(shape, recipe);
+        if (modified == 0) return;
+        _flags = FlagTracker.Fresh with { Recipe = recipe };
+        if (recipe.Kind == Remaking.Repeat) _flags = _flags with { Wrong = WrongAfter(i) };
+        else if (isPartial) _flags = _flags with { Wrong = RflagsBits.CF };
+        else if (isNeeded && (isByCl || !_deadFlags[index])) SettleFlags(i, RegisterOf(shape.Rm, Host.R14), RegisterOf(shape.Register, Host.R15));
+    }
+
+    /// <summary>The host's register for a guest's.</summary>
+    /// <param name="scratch">For one that has none.</param>
+    static int RegisterOf(int guest, int scratch) =>
+        guest < 0 ? -1 : GuestRegister.HostOf(guest) is >= 0 and var host ? host : scratch;
+
+    /// <summary>Encodes an instruction again; its operand in memory is at R14.</summary>
+    void EmitShape(Shape shape, FlagRecipe recipe)
+    {
+        int register = Borrow(shape.Register, Host.R15);
+        int rm = shape.IsMemory ? -1 : Borrow(shape.Rm, Host.R14);
         int field = shape.Extension >= 0 ? shape.Extension : Math.Max(register, 0);
+        if (recipe.Kind == Remaking.Repeat) _e.Store(FlagSource, shape.RmIsWritten ? rm : register);
         if (shape.IsShort) _e.Short(shape.Opcode, register);
         else if (shape.IsMemory) _e.Modrm(shape.Opcode, field, Place.At(Host.R14));
         else if (rm >= 0) _e.Modrm(shape.Opcode, field, Place.Register(rm));
@@ -94,10 +164,35 @@ sealed unsafe partial class Translator
         EmitImmediate(shape);
         if (shape.RegisterIsWritten) GiveBack(shape.Register, register);
         if (shape.RmIsWritten && !shape.IsMemory) GiveBack(shape.Rm, rm);
+    }
 
-        if (modified == 0) return;
-        _flags = FlagTracker.Fresh;
-        if (isByCl || !_deadFlags[index]) SettleFlags(i, rm >= 0 ? rm : register, register);
+    /// <summary>An instruction whose operand in memory, at R14, is kept so that the flags can be made again.</summary>
+    void EmitOfMemory(in Instruction i, Shape shape, FlagRecipe recipe)
+    {
+        int bytes = WidthOf(i);
+        if (i.Op0Kind == OpKind.Memory && recipe.Kind != Remaking.Compare)
+        {
+            EmitShape(shape, recipe);
+            EmitWidened(bytes);
+            return;
+        }
+        EmitWidened(bytes);
+        if (recipe.Kind == Remaking.Compare)
+        {
+            EmitComparison(i, Place.Register(Host.R14));
+            return;
+        }
+        int register = Borrow(shape.Register, Host.R15);
+        _e.Modrm(shape.Opcode, register, Place.Register(Host.R14));
+        GiveBack(shape.Register, register);
+    }
+
+    /// <summary>Loads the operand at R14 into R14 and keeps it; the flags stay.</summary>
+    void EmitWidened(int bytes)
+    {
+        Opcode load = bytes switch { 1 => new(0xB6, Map: 1), 2 => new(0xB7, Map: 1), 4 => new(0x8B), _ => new(0x8B, IsWide: true) };
+        _e.Modrm(load, Host.R14, Place.At(Host.R14));
+        _e.Store(FlagSource, Host.R14);
     }
 
     /// <summary>An instruction of AH to BH and other registers that are here what they are in the guest.</summary>
@@ -115,10 +210,11 @@ sealed unsafe partial class Translator
     static bool IsSame(Iced.Intel.Register register) =>
         register.IsGPR() && Form.OffsetOf(register) >> 3 is < Gpr.R8 and not Gpr.Rsp;
 
-    void Copy(in Instruction i)
+    void Copy(in Instruction i, int index)
     {
-        RflagsBits modified = i.RflagsModified & AllFlags;
-        if ((i.RflagsRead & AllFlags) != 0 || modified != 0 && modified != AllFlags) RestoreFlags();
+        RflagsBits modified = i.RflagsModified & AllFlags, read = i.RflagsRead & AllFlags;
+        if (modified != 0 && modified != AllFlags && _areNeeded[index]) RestoreFlags();
+        else if (read != 0) RestoreFlags(read);
         byte* bytes = _code + (i.IP - _blockStart);
         for (int k = 0; k < i.Length; k++) _e.Byte(bytes[k]);
         if (modified != 0) _flags = FlagTracker.Fresh;
@@ -145,11 +241,9 @@ sealed unsafe partial class Translator
     /// <summary>The host's register for a guest's, which is loaded into a scratch register where it has none.</summary>
     int Borrow(int guest, int scratch)
     {
-        if (guest < 0) return -1;
-        int host = GuestRegister.HostOf(guest);
-        if (host >= 0) return host;
-        _e.Load(scratch, GuestRegister.Home(guest));
-        return scratch;
+        int host = RegisterOf(guest, scratch);
+        if (host == scratch) _e.Load(scratch, GuestRegister.Home(guest));
+        return host;
     }
 
     void GiveBack(int guest, int host)
@@ -204,7 +298,7 @@ sealed unsafe partial class Translator
 
     void EmitPush(in Instruction i, Op* op)
     {
-        SaveFlags();
+        GuardFlags();
         _e.Lea(Host.R14, Host.R13, -1, 0, -8);
         EmitLookup(WriteTag, 8, op);
         if (i.Op0Kind == OpKind.Register)
@@ -221,7 +315,7 @@ sealed unsafe partial class Translator
 
     void EmitPop(in Instruction i, Op* op)
     {
-        SaveFlags();
+        GuardFlags();
         _e.Move(Host.R14, Host.R13);
         EmitLookup(ReadTag, 8, op);
         int guest = Form.OffsetOf(i.Op0Register) >> 3, host = GuestRegister.HostOf(guest);
@@ -232,7 +326,7 @@ sealed unsafe partial class Translator
 
     void EmitLeave(Op* op)
     {
-        SaveFlags();
+        GuardFlags();
         _e.Move(Host.R14, Host.Rbp);
         EmitLookup(ReadTag, 8, op);
         _e.Lea(Host.R13, Host.Rbp, -1, 0, 8);
@@ -303,8 +397,9 @@ sealed unsafe partial class Translator
         bool isWide = (i.Op0Kind == OpKind.Memory ? i.MemorySize.GetSize() : i.Op0Register.GetSize()) == 8;
         bool isSigned = i.Mnemonic == Mnemonic.Idiv;
         Place divisor = Place.Register(Host.R14);
-        SaveFlags();
+        GuardFlags();
         EmitSource(i, 0, isWide, op);
+        _flags = _flags.Clobbered;
         if (isSigned)
         {
             _e.Modrm(new(0x8B, IsWide: isWide), Host.R15, Place.Register(Host.Rax));
@@ -322,6 +417,5 @@ sealed unsafe partial class Translator
             ExitIf(Condition.AboveOrEqual, op);
         }
         _e.Modrm(new(0xF7, IsWide: isWide), isSigned ? 7 : 6, divisor);
-        _flags = _flags.Clobbered;
     }
 }

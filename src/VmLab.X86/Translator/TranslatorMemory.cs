@@ -5,7 +5,9 @@ namespace VmLab.X86;
 // Addresses, and the look at the TLB before each access.
 sealed unsafe partial class Translator
 {
-    const int ReadTag = 0, WriteTag = 8, ExecuteTag = 16, Delta = 24, EntryShift = 5;
+    const int ReadTag = 0, WriteTag = 8, ExecuteTag = 16, Page = 24, EntryShift = 5;
+
+    static readonly bool s_hasRotation = System.Runtime.Intrinsics.X86.Bmi2.X64.IsSupported;
 
     /// <summary>Whether an address can be computed by one LEA and a segment's base.</summary>
     static bool HasAddress(in Instruction i)
@@ -23,7 +25,7 @@ sealed unsafe partial class Translator
         if (i.IsIPRelativeMemoryOperand)
         {
             _e.Load(Host.R14, Place.State(StateOffset.Rip));
-            _e.Lea(target, Host.R14, -1, 0, (int)(i.IPRelativeMemoryAddress - _blockStart), isWide);
+            _e.Lea(target, Host.R14, -1, 0, (int)i.IPRelativeMemoryAddress, isWide);
             return;
         }
         int baseRegister = AddressRegister(i.MemoryBase, Host.R14), index = AddressRegister(i.MemoryIndex, Host.R15);
@@ -44,7 +46,7 @@ sealed unsafe partial class Translator
     /// <summary>Puts the host address of an instruction's memory operand into R14, or leaves for its op. The host's flags are lost.</summary>
     void EmitAccess(in Instruction i, int tag, int bytes, Op* op)
     {
-        SaveFlags();
+        GuardFlags();
         EmitAddress(i, Host.R14, isWide: true);
         int segment = Form.SegmentOf(i.MemorySegment);
         if (segment is Segment.Fs or Segment.Gs)
@@ -55,22 +57,25 @@ sealed unsafe partial class Translator
     /// <summary>From the linear address in R14 to the host address there.</summary>
     void EmitLookup(int tag, int bytes, Op* op)
     {
+        GuardFlags();
+        _flags = _flags.Clobbered;
         EmitEntry();
-        Place tagged = Place.At(Host.R15, tag);
-        _e.Modrm(new(0x33, IsWide: true), Host.R14, tagged);   // XOR
+        _e.Modrm(new(0x33, IsWide: true), Host.R14, Place.At(Host.R15, tag));    // XOR: on a hit, the offset in the page
         _e.Immediate(Operation.Cmp, Place.Register(Host.R14), 4096 - bytes);
         ExitIf(Condition.Above, op);
-        _e.Modrm(new(0x33, IsWide: true), Host.R14, tagged);
-        _e.Modrm(new(0x03, IsWide: true), Host.R14, Place.At(Host.R15, Delta));
-        _flags = _flags.Clobbered;
+        _e.Modrm(new(0x03, IsWide: true), Host.R14, Place.At(Host.R15, Page));
     }
 
     /// <summary>Puts the address of the TLB's entry for the linear address in R14 into R15.</summary>
     void EmitEntry()
     {
-        _e.Modrm(new(0x8B), Host.R15, Place.Register(Host.R14));
-        _e.Modrm(new(0xC1), 5, Place.Register(Host.R15));      // SHR
-        _e.Byte(12 - EntryShift);
+        if (s_hasRotation) EmitBytes(0xC4, 0x43, 0x7B, 0xF0, 0xFE, 12 - EntryShift);   // RORX R15D, R14D
+        else
+        {
+            _e.Modrm(new(0x8B), Host.R15, Place.Register(Host.R14));
+            _e.Modrm(new(0xC1), 5, Place.Register(Host.R15));                          // SHR
+            _e.Byte(12 - EntryShift);
+        }
         _e.Immediate(Operation.And, Place.Register(Host.R15), Tlb.IndexMask << EntryShift, isWide: false);
         _e.Modrm(new(0x03, IsWide: true), Host.R15, Place.State(StateOffset.Tlb));
     }

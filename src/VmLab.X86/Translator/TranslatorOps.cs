@@ -22,6 +22,7 @@ static unsafe class TranslatorOps
     /// <returns>The op to go on with, or <see langword="null"/> with the reason in <see cref="CpuState.Leave"/>.</returns>
     public static Op* Enter(CpuState* s, Op* op)
     {
+        s->Rip &= ~0xFFFUL;   // the way back adds what is to be added
         ulong flags = Flags.Arithmetic(s);
         s->HostFlags = Pack(flags);
         s->HostMxcsr = s->Mxcsr | FloatContext.DefaultMxcsr;   // code that could trap is not translated
