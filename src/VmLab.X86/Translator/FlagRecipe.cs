@@ -60,8 +60,10 @@ sealed unsafe partial class Translator
     static bool IsOfItself(in Instruction i) =>
         i.Op1Kind == OpKind.Register && i.Op0Kind == OpKind.Register && i.Op0Register == i.Op1Register;
 
+    /// <summary>An operand's guest register, as a bit; 0 for anything else.</summary>
     static int SourceBit(in Instruction i, int operand) =>
-        operand < i.OpCount && i.GetOpKind(operand) == OpKind.Register ? 1 << (Form.OffsetOf(i.GetOpRegister(operand)) >> 3) : 0;
+        operand < i.OpCount && i.GetOpKind(operand) == OpKind.Register && i.GetOpRegister(operand).IsGPR()
+            ? 1 << (Form.OffsetOf(i.GetOpRegister(operand)) >> 3) : 0;
 
     /// <summary>Flags that an instruction leaves on the host otherwise than in the guest.</summary>
     static RflagsBits WrongAfter(in Instruction i) => i.Mnemonic switch
@@ -202,6 +204,8 @@ sealed unsafe partial class Translator
                 return SourceBit(i, 0);
             case Mnemonic.Push:
                 return stack;
+            case Mnemonic.Pcmpistri or Mnemonic.Pcmpestri:
+                return 1 << Gpr.Rcx;
             case Mnemonic.Pop:
                 return stack | SourceBit(i, 0);
             default:

@@ -52,7 +52,7 @@ sealed unsafe partial class Translator
         ExitIf(Condition.NotEqual, op);
     }
 
-    static bool MustBeAligned(Mnemonic mnemonic) => mnemonic is not (Mnemonic.Movups or Mnemonic.Movupd or Mnemonic.Movdqu or Mnemonic.Lddqu);
+    static bool MustBeAligned(Mnemonic mnemonic) => mnemonic is not (Mnemonic.Movups or Mnemonic.Movupd or Mnemonic.Movdqu or Mnemonic.Lddqu or Mnemonic.Pcmpistri or Mnemonic.Pcmpestri);
 
     /// <summary>Instructions of bits and integers, which are the same on every processor.</summary>
     static bool IsExact(Mnemonic mnemonic) => mnemonic is
@@ -75,7 +75,7 @@ sealed unsafe partial class Translator
         or Mnemonic.Unpcklps or Mnemonic.Unpckhps or Mnemonic.Unpcklpd or Mnemonic.Unpckhpd or Mnemonic.Punpcklbw or Mnemonic.Punpcklwd
         or Mnemonic.Punpckldq or Mnemonic.Punpcklqdq or Mnemonic.Punpckhbw or Mnemonic.Punpckhwd or Mnemonic.Punpckhdq
         or Mnemonic.Punpckhqdq or Mnemonic.Packsswb or Mnemonic.Packssdw or Mnemonic.Packuswb or Mnemonic.Packusdw or Mnemonic.Pabsb
-        or Mnemonic.Pabsw or Mnemonic.Pabsd or Mnemonic.Ptest;
+        or Mnemonic.Pabsw or Mnemonic.Pabsd or Mnemonic.Ptest or Mnemonic.Pcmpistri or Mnemonic.Pcmpestri;
 
     /// <summary>Instructions of numbers by IEEE 754, exact in every bit, with MXCSR for rounding, zeros and flags.</summary>
     static bool IsFloating(Mnemonic mnemonic) => mnemonic is
