@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Text.RegularExpressions;
 
 namespace VmLab.Cli;
 
@@ -42,10 +43,9 @@ static class ReplayCommand
     {
         if (!File.Exists(bundle.Assembly))
             throw new LabException($"The test is in {bundle.Assembly}, which is not there: build it, or replay where it was built.");
-        var start = new ProcessStartInfo("dotnet", ["test", bundle.Assembly, "--", $"NUnit.Where=test == '{bundle.Test!.Replace("'", "\\'")}'"])
-        {
-            UseShellExecute = false,
-        };
+        string pattern = Regex.Escape(bundle.Test!).Replace("\\", "\\\\").Replace("'", "\\'");   // `test ==` finds no name of a case
+        string[] settings = [$"NUnit.Where=test =~ '^{pattern}$'", "NUnit.ExplicitMode=Relaxed", "RunConfiguration.TreatNoTestsAsError=true"];
+        var start = new ProcessStartInfo("dotnet", ["test", bundle.Assembly, "--", .. settings]) { UseShellExecute = false };
         foreach (var (name, value) in options.ToEnvironment()) start.Environment[name] = value;
         using Process test = Process.Start(start)!;
         test.WaitForExit();

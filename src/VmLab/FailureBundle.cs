@@ -8,7 +8,10 @@ using VmLab.Guests;
 namespace VmLab;
 
 /// <summary>All that it takes to run a failed run again to the same failure: <c>vmlab replay FILE</c>.</summary>
-/// <remarks>A zip file: <c>bundle.json</c>, the script's own files, and the cached moments that its labs grew from.</remarks>
+/// <remarks>
+/// A zip file: <c>bundle.json</c>, the script's own files, the cached moments that its labs grew from, and <c>report.html</c>, a page
+/// for each lab, to be looked at.
+/// </remarks>
 public sealed record FailureBundle
 {
     const string Description = "bundle.json", Scripts = "script/", Moments = "moments/", Extension = ".vmlab.zip";
@@ -58,15 +61,19 @@ public sealed record FailureBundle
         try
         {
             Directory.CreateDirectory(folder);
-            using (ZipArchive zip = ZipFile.Open(path + ".new", ZipArchiveMode.Update))
+            using (var zip = new ZipArchive(File.Create(path + ".new"), ZipArchiveMode.Create))
             {
-                foreach (ZipArchiveEntry old in zip.Entries.ToArray()) old.Delete();
-                Add(zip, Description, description);
-                foreach (var (file, bytes) in scripts) Add(zip, Scripts + file, bytes);
+                Add(zip, Description, new MemoryStream(description));
+                foreach (var (file, bytes) in scripts) Add(zip, Scripts + file, new MemoryStream(bytes));
                 foreach (string moment in pump.Labs.Select(lab => lab.GrownFrom?.File).OfType<string>().Where(File.Exists).Distinct())
                 {
                     string key = Path.GetFileName(Path.GetDirectoryName(moment))!;
-                    Add(zip, $"{Moments}{key}/{Path.GetFileName(moment)}", File.ReadAllBytes(moment));
+                    Add(zip, $"{Moments}{key}/{Path.GetFileName(moment)}", File.OpenRead(moment));
+                }
+                foreach (var (number, lab) in pump.Labs.Index())
+                {
+                    RunOutcome? outcome = lab == pump.Labs[^1] ? RunOutcome.Failed(bundle.Failure) : null;   // earlier ones ended well
+                    Add(zip, number == 0 ? "report.html" : $"report-{number + 1}.html", new MemoryStream(lab.Page(outcome)));
                 }
             }
             File.Move(path + ".new", path, overwrite: true);
@@ -112,12 +119,12 @@ public sealed record FailureBundle
         return plain.Length <= Longest ? plain : plain[^Longest..];
     }
 
-    static void Add(ZipArchive zip, string name, byte[] bytes)
+    static void Add(ZipArchive zip, string name, Stream content)
     {
         ZipArchiveEntry entry = zip.CreateEntry(name, CompressionLevel.Fastest);
         entry.LastWriteTime = s_noTime;
-        using Stream stream = entry.Open();
-        stream.Write(bytes);
+        using (content)
+        using (Stream stream = entry.Open()) content.CopyTo(stream);
     }
 }
 

@@ -23,7 +23,7 @@ public sealed partial class Lab
         ArgumentException.ThrowIfNullOrWhiteSpace(folder);
         ArgumentException.ThrowIfNullOrWhiteSpace(name);
         string path = Path.Combine(folder, $"{name}.html");
-        byte[] page = ReportPage.Of(ReportData.Of(this, outcome ?? (_broken is { } broken ? RunOutcome.Failed(broken.Message) : null)));
+        byte[] page = Page(outcome ?? (_broken is { } broken ? RunOutcome.Failed(broken.Message) : null));
         try
         {
             Directory.CreateDirectory(folder);
@@ -34,4 +34,5 @@ public sealed partial class Lab
             throw new LabException($"The report cannot be written to {path}: {refusal.Message}", refusal);
         }
     }
+    internal byte[] Page(RunOutcome? outcome) => ReportPage.Of(ReportData.Of(this, outcome));
 }

@@ -48,7 +48,7 @@ public sealed class Moment : IDisposable
     public TimeSpan Time => Lab.Time(State.Nanoseconds);
 
     /// <summary>Path of the file that it was loaded from.</summary>
-    public string? File { get; private init; }
+    public string? File { get; private set; }
 
     /// <exception cref="LabException">It is not prepared.</exception>
     internal LabMoment State => _state ?? throw new LabException(
@@ -111,7 +111,7 @@ public sealed class Moment : IDisposable
             if (_state is null)
             {
                 Moment made = await _recipe!();
-                (_pool, _guestHashes, _state) = (made._pool, made._guestHashes, made._state);
+                (_pool, _guestHashes, _state, File) = (made._pool, made._guestHashes, made._state, made.File);
                 if (!made._guests.IsDefault) _guests = made._guests;
             }
             if (_guests.IsDefault) _guests = await PrepareGuests();

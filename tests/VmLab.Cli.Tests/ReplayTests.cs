@@ -1,3 +1,6 @@
+using System.IO.Compression;
+using System.Text.RegularExpressions;
+
 namespace VmLab.Cli.Tests;
 
 /// <summary>What a failed run leaves is run again to the same failure.</summary>
@@ -57,6 +60,27 @@ public sealed class ReplayTests
             string[] lines = ending.Error.Split('\n');
             return string.Join('\n', lines.SkipWhile(line => !line.Contains("Expected")).TakeWhile(line => !line.StartsWith("Replay:", StringComparison.Ordinal))).TrimEnd();
         }
+    }
+
+    [Test]
+    public void A_failed_test_is_replayed_to_the_same_failure_from_the_moment_in_its_bundle()
+    {
+        Ending failed = Vmlab.TestAt(_folder, $"class == {typeof(FailingTests).FullName}");
+        string second = Regex.Match(failed.Output, @"vmlab replay (\S+seed-2-\w+\.vmlab\.zip)").Groups[1].Value;
+        Directory.Delete(Path.Combine(_folder, "moments"), recursive: true);
+
+        Ending replayed = Vmlab.RunAt(_folder, "replay", second);
+
+        Assert.That(replayed.Code, Is.EqualTo(ExitCode.Failed), replayed.Output + replayed.Error);
+        Assert.That(Told(replayed), Is.EqualTo(Told(failed)).And.Contains("nothing like this").And.Contains("seed 2, stood at"));
+        Assert.That(Directory.Exists(Path.Combine(_folder, "moments")), Is.False, "the moment came from the bundle");
+        using ZipArchive bundle = ZipFile.OpenRead(second);
+        using var page = new StreamReader(bundle.GetEntry("report.html")!.Open());
+        Assert.That(page.ReadToEnd(), Does.Contain("nothing like this"));
+
+        // Of the second case: what was expected, where the lab stood, its events, and the name of its bundle, in which is a hash of it all.
+        static string Told(Ending ending) => Regex.Match(
+            ending.Output, @"Failed \w+\(seed 2\) [^\n]+\n(.*?seed-2-\w+\.vmlab\.zip)", RegexOptions.Singleline).Groups[1].Value;
     }
 
     [Test]

@@ -6,10 +6,19 @@ namespace VmLab.Cli.Tests;
 static class Vmlab
 {
     static readonly TimeSpan s_patience = TimeSpan.FromMinutes(10);
+    static readonly string s_tool = Path.Combine(AppContext.BaseDirectory, "VmLab.Cli.dll");
 
     public static string Root { get; } = FindRoot();
 
     public static Ending Run(params IEnumerable<string> arguments) => RunWith("", arguments);
+
+    /// <summary>Runs the tool with a store of its own for guests, moments and bundles.</summary>
+    public static Ending RunAt(string store, params IEnumerable<string> arguments) => DotnetAt(store, [s_tool, .. arguments]);
+
+    /// <summary>Runs tests of this assembly, as those who wrote them would, with a store of their own.</summary>
+    /// <param name="where">Which, as NUnit selects them.</param>
+    public static Ending TestAt(string store, string where) => DotnetAt(
+        store, ["test", typeof(Vmlab).Assembly.Location, "--", "NUnit.ExplicitMode=Relaxed", $"NUnit.Where={where}"]);
 
     public static Ending RunWith(string input, params IEnumerable<string> arguments)
     {
@@ -56,11 +65,17 @@ static class Vmlab
         return ending with { Error = seen + ending.Error };
     }
 
-    static Process Start(IEnumerable<string> arguments)
+    static Ending DotnetAt(string store, IEnumerable<string> arguments)
     {
-        string tool = Path.Combine(AppContext.BaseDirectory, "VmLab.Cli.dll");
-        // A shell has SIGINT ignored in what it starts in the background, and that is inherited.
-        return Process.Start(new ProcessStartInfo("env", ["--default-signal=INT", "dotnet", tool, .. arguments])
+        using Process process = StartDotnet([$"VMLAB_CACHE={store}"], arguments);
+        return End(process);
+    }
+
+    static Process Start(IEnumerable<string> arguments) => StartDotnet([], [s_tool, .. arguments]);
+
+    // A shell has SIGINT ignored in what it starts in the background, and that is inherited.
+    static Process StartDotnet(IEnumerable<string> variables, IEnumerable<string> arguments) =>
+        Process.Start(new ProcessStartInfo("env", ["--default-signal=INT", .. variables, "dotnet", .. arguments])
         {
             WorkingDirectory = Root,
             UseShellExecute = false,
@@ -68,7 +83,6 @@ static class Vmlab
             RedirectStandardOutput = true,
             RedirectStandardError = true,
         })!;
-    }
 
     static Ending End(Process process)
     {
