@@ -97,6 +97,7 @@ sealed unsafe class CodeCache : IDisposable
             BlockSlot* slot = _s->BlockCache + CodeKey.Slot(key);
             if (slot->Key == key) *slot = default;
         }
+        ForgetReturns();
     }
 
     /// <summary>Drops every page with a block in one of these granules of 64 bytes, given as bits.</summary>
@@ -126,6 +127,7 @@ sealed unsafe class CodeCache : IDisposable
         _used = ChunkBytes;
         _s->Leave = Leave.Next;
         _s->Left = null;
+        ForgetReturns();
     }
 
     public void Dispose()
@@ -135,6 +137,8 @@ sealed unsafe class CodeCache : IDisposable
         NativeMemory.Free(_s->BlockCache);
         _s->BlockCache = null;
     }
+
+    void ForgetReturns() => new Span<ulong>(_s->Returns, 2 * CpuState.CachedReturns).Clear();
 
     static ulong GranulesOf(int offset, int length)
     {

@@ -17,6 +17,8 @@ public unsafe struct CpuState
     public const int GprOffset = 0, ZeroOffset = 128, RipOffset = 136;
     public const int SegmentCount = 6, NoSegment = 6;
 
+    public const int CachedReturns = 64;
+
     /// <summary>The longest operand: an XSAVE area.</summary>
     public const int ScratchBytes = XSaveOps.AreaSize;
 
@@ -172,8 +174,11 @@ public unsafe struct CpuState
     /// <summary>In translated code: what two registers are too few for.</summary>
     public ulong Spill, SpillFlags;
 
-    /// <summary>In translated code: an operand from which the flags can be made again.</summary>
-    public ulong FlagSource;
+    /// <summary>In translated code: operands from which the flags can be made again.</summary>
+    public fixed ulong FlagSources[2];
+
+    /// <summary>Of translated code, by where the stack had the return address: the key of the code to return to, and its translation.</summary>
+    public fixed ulong Returns[2 * CachedReturns];
 
     /// <summary>A GC handle of the managed processor around this state.</summary>
     public nint Owner;

@@ -23,6 +23,9 @@ readonly record struct Place(PlaceKind Kind, int Number, int Displacement)
 
     /// <summary>In <see cref="CpuState"/>, which GS points to.</summary>
     public static Place State(int offset) => new(PlaceKind.State, 0, offset);
+
+    /// <summary>In <see cref="CpuState"/>, at twice a register behind an offset.</summary>
+    public static Place StateBehind(int register, int offset) => new(PlaceKind.StateBehind, register, offset);
 }
 
 enum PlaceKind
@@ -30,6 +33,7 @@ enum PlaceKind
     Register,
     Memory,
     State,
+    StateBehind,
 }
 
 /// <summary>An instruction's opcode with its prefixes.</summary>
@@ -73,10 +77,11 @@ unsafe struct Emitter(byte* start, byte* end)
     /// <param name="register">The register of its reg field, or the opcode's extension.</param>
     public void Modrm(Opcode opcode, int register, Place place)
     {
-        if (place.Kind == PlaceKind.State) Byte(0x65);
-        int number = place.Kind == PlaceKind.State ? 0 : place.Number;
+        bool isState = place.Kind is PlaceKind.State or PlaceKind.StateBehind;
+        if (isState) Byte(0x65);
+        int number = isState ? 0 : place.Number, index = place.Kind == PlaceKind.StateBehind ? place.Number : 0;
         bool namesLowByte = opcode.IsByte && (register >= 4 || place.Kind == PlaceKind.Register && number >= 4);
-        Prefixes(opcode, register >> 3, 0, number >> 3, namesLowByte);
+        Prefixes(opcode, register >> 3, index >> 3, number >> 3, namesLowByte);
         register &= 7;
         switch (place.Kind)
         {
@@ -86,6 +91,11 @@ unsafe struct Emitter(byte* start, byte* end)
             case PlaceKind.State:
                 Byte(register << 3 | 4);
                 Byte(0x25);
+                Double(place.Displacement);
+                break;
+            case PlaceKind.StateBehind:
+                Byte(register << 3 | 4);
+                Byte(0x45 | (index & 7) << 3);
                 Double(place.Displacement);
                 break;
             default:
@@ -120,6 +130,16 @@ unsafe struct Emitter(byte* start, byte* end)
         Byte(shift << 6 | (indexNumber & 7) << 3 | baseNumber & 7);
         if (isByte) Byte(displacement);
         else Double(displacement);
+    }
+
+    /// <summary>LEA of a place in the code.</summary>
+    /// <returns>What <see cref="Land"/> takes.</returns>
+    public byte* LeaOfCode(int target)
+    {
+        Prefixes(new(0x8D, IsWide: true), target >> 3, 0, 0, false);
+        Byte((target & 7) << 3 | 5);
+        Double(0);
+        return At;
     }
 
     public void Move(int target, int source) => Modrm(new(0x8B, IsWide: true), target, Place.Register(source));

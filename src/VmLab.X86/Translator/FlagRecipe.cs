@@ -22,20 +22,21 @@ enum Remaking : byte
     /// <summary>NEG, twice.</summary>
     Negate,
 
-    /// <summary>The instruction once more, of what its target was, which <see cref="CpuState.FlagSource"/> has.</summary>
+    /// <summary>The instruction once more, of what its target was.</summary>
     Repeat,
 }
 
 /// <param name="Index">The instruction in the block.</param>
 /// <param name="Sources">Guest registers, as bits, that must be as they are.</param>
+/// <param name="Kept">Operands, as bits, that <see cref="CpuState.FlagSources"/> has.</param>
 /// <param name="Shape">What <see cref="Remaking.Repeat"/> encodes again.</param>
-readonly record struct FlagRecipe(Remaking Kind, int Index, ushort Sources, Shape Shape);
+readonly record struct FlagRecipe(Remaking Kind, int Index, ushort Sources, byte Kept, Shape Shape);
 
 // Flags are rarely looked at, and yet each access to memory could show them: so the code keeps what they were made from, and only
 // the ways out make them.
 sealed unsafe partial class Translator
 {
-    static Place FlagSource => Place.State(StateOffset.FlagSource);
+    static Place FlagSource(int operand) => Place.State(StateOffset.FlagSources + 8 * operand);
 
     /// <summary>The recipe of an instruction's flags, if what it was given is still there.</summary>
     FlagRecipe RecipeOf(in Instruction i, Shape shape, int index)
@@ -43,6 +44,7 @@ sealed unsafe partial class Translator
         ushort sources = (ushort)(SourceBit(i, 0) | SourceBit(i, 1));
         Remaking kind = i.Mnemonic switch
         {
+            Mnemonic.Test when IsOfItself(i) => Remaking.Result,
             Mnemonic.Cmp or Mnemonic.Test => Remaking.Compare,
             Mnemonic.And or Mnemonic.Or or Mnemonic.Xor => Remaking.Result,
             Mnemonic.Add or Mnemonic.Sub => IsOfItself(i) ? Remaking.Repeat : Remaking.Undo,
@@ -52,9 +54,25 @@ sealed unsafe partial class Translator
             Mnemonic.Imul when i.OpCount == 2 && !shape.IsMemory => Remaking.Repeat,
             _ => Remaking.None,
         };
+        int kept = i.Op0Kind == OpKind.Memory ? 1 : i.Op1Kind == OpKind.Memory ? 2 : 0;
         if (kind == Remaking.Result) sources = (ushort)SourceBit(i, 0);
-        if (kind == Remaking.Repeat) sources = IsOfItself(i) ? (ushort)0 : (ushort)SourceBit(i, 1);
-        return kind == Remaking.None ? default : new(kind, index, sources, shape);
+        if (kind == Remaking.Repeat) (sources, kept) = (IsOfItself(i) ? (ushort)0 : (ushort)SourceBit(i, 1), 1);
+        return kind == Remaking.None ? default : new(kind, index, sources, (byte)kept, shape);
+    }
+
+    /// <summary>Keeps what the recipe needs of registers that are about to be written.</summary>
+    void KeepSources(int written)
+    {
+        FlagRecipe recipe = _flags.Recipe;
+        ref readonly Instruction i = ref _instructions[recipe.Index];
+        int kept = recipe.Kept;
+        for (int operand = 0; operand < 2; operand++)
+        {
+            if ((kept >> operand & 1) != 0 || (SourceBit(i, operand) & recipe.Sources & written) == 0) continue;
+            _e.Store(FlagSource(operand), Borrow(Form.OffsetOf(i.GetOpRegister(operand)) >> 3, Host.R15));
+            kept |= 1 << operand;
+        }
+        _flags = _flags with { Recipe = recipe with { Kept = (byte)kept, Sources = (ushort)(recipe.Sources & ~written) } };
     }
 
     static bool IsOfItself(in Instruction i) =>
@@ -81,34 +99,30 @@ sealed unsafe partial class Translator
         int bytes = recipe.Kind == Remaking.None ? 0 : WidthOf(i);
         Place scratch = Place.Register(Host.R14);
         _flags = _flags with { InHost = true, Wrong = RflagsBits.None };
+        if (recipe.Kind == Remaking.Step) LoadFlags();
+        if (recipe.Kind is not (Remaking.None or Remaking.Compare)) _e.Load(Host.R14, SourceOf(i, 0, recipe));
         switch (recipe.Kind)
         {
             case Remaking.Compare:
-                EmitComparison(i, FlagSource);
+                EmitComparison(i, SourceOf(i, 0, recipe), SourceOf(i, 1, recipe));
                 break;
             case Remaking.Result:
-                _e.Load(Host.R14, TargetOf(i, FlagSource));
                 _e.Modrm(Sized(0x84, bytes), Host.R14, scratch);
                 break;
             case Remaking.Undo:
-                _e.Load(Host.R14, TargetOf(i, FlagSource));
-                EmitArithmetic(i.Mnemonic == Mnemonic.Add ? Operation.Sub : Operation.Add, i, bytes);
-                EmitArithmetic(i.Mnemonic == Mnemonic.Add ? Operation.Add : Operation.Sub, i, bytes);
+                EmitArithmetic(i.Mnemonic == Mnemonic.Add ? Operation.Sub : Operation.Add, i, bytes, SourceOf(i, 1, recipe));
+                EmitArithmetic(i.Mnemonic == Mnemonic.Add ? Operation.Add : Operation.Sub, i, bytes, SourceOf(i, 1, recipe));
                 break;
             case Remaking.Step:
-                LoadFlags();
-                _e.Load(Host.R14, TargetOf(i, FlagSource));
                 _e.Modrm(Sized(0xFE, bytes), i.Mnemonic == Mnemonic.Inc ? 1 : 0, scratch);
                 _e.Modrm(Sized(0xFE, bytes), i.Mnemonic == Mnemonic.Inc ? 0 : 1, scratch);
                 break;
             case Remaking.Negate:
-                _e.Load(Host.R14, TargetOf(i, FlagSource));
                 _e.Modrm(Sized(0xF6, bytes), 3, scratch);
                 _e.Modrm(Sized(0xF6, bytes), 3, scratch);
                 break;
             case Remaking.Repeat:
-                _e.Load(Host.R14, FlagSource);
-                EmitRepeated(i, recipe.Shape);
+                EmitRepeated(i, recipe);
                 SettleFlags(i, Host.R14, Host.R14);
                 break;
             default:
@@ -119,12 +133,12 @@ sealed unsafe partial class Translator
     /// <summary>Bytes that an instruction works on.</summary>
     static int WidthOf(in Instruction i) => i.Op0Kind == OpKind.Memory ? i.MemorySize.GetSize() : i.Op0Register.GetSize();
 
-    /// <summary>Where an instruction's target is: a register's place, or what stands for memory.</summary>
-    static Place TargetOf(in Instruction i, Place memory) => PlaceOf(i, 0, memory);
+    /// <summary>Where a recipe finds an operand that is no immediate.</summary>
+    static Place SourceOf(in Instruction i, int operand, FlagRecipe recipe) =>
+        IsImmediate(i, operand) ? default : (recipe.Kept >> operand & 1) != 0 ? FlagSource(operand) : PlaceOf(i, operand);
 
-    static Place PlaceOf(in Instruction i, int operand, Place memory)
+    static Place PlaceOf(in Instruction i, int operand)
     {
-        if (i.GetOpKind(operand) == OpKind.Memory) return memory;
         int guest = Form.OffsetOf(i.GetOpRegister(operand)) >> 3, host = GuestRegister.HostOf(guest);
         return host >= 0 ? Place.Register(host) : GuestRegister.Home(guest);
     }
@@ -133,31 +147,24 @@ sealed unsafe partial class Translator
     static Opcode Sized(int ofBytes, int bytes) =>
         new((byte)(bytes == 1 ? ofBytes : ofBytes + 1), Prefix: bytes == 2 ? (byte)0x66 : (byte)0, IsWide: bytes == 8, IsByte: bytes == 1);
 
-    /// <summary>An operation on R14 with an instruction's second operand, of which memory is in <see cref="FlagSource"/>.</summary>
-    void EmitArithmetic(int operation, in Instruction i, int bytes)
+    /// <summary>An operation on R14 with an instruction's second operand.</summary>
+    void EmitArithmetic(int operation, in Instruction i, int bytes, Place second)
     {
         if (IsImmediate(i, 1)) EmitOfImmediate(0x80, operation, Place.Register(Host.R14), i, bytes);
-        else _e.Modrm(Sized(operation << 3 | 2, bytes), Host.R14, PlaceOf(i, 1, FlagSource));
+        else _e.Modrm(Sized(operation << 3 | 2, bytes), Host.R14, second);
     }
 
-    /// <summary>CMP or TEST, with memory's operand at another place.</summary>
-    void EmitComparison(in Instruction i, Place memory)
+    /// <summary>CMP or TEST of operands at these places.</summary>
+    void EmitComparison(in Instruction i, Place first, Place second)
     {
         int bytes = WidthOf(i);
         bool isTest = i.Mnemonic == Mnemonic.Test;
-        Place first = PlaceOf(i, 0, memory);
-        if (IsImmediate(i, 1))
-        {
-            EmitOfImmediate(isTest ? 0xF6 : 0x80, isTest ? 0 : Operation.Cmp, first, i, bytes);
-            return;
-        }
-        Place second = PlaceOf(i, 1, memory);
-        if (second.Kind == PlaceKind.Register) _e.Modrm(Sized(isTest ? 0x84 : 0x38, bytes), second.Number, first);
-        else if (first.Kind == PlaceKind.Register) _e.Modrm(Sized(isTest ? 0x84 : 0x3A, bytes), first.Number, second);
+        if (IsImmediate(i, 1)) EmitOfImmediate(isTest ? 0xF6 : 0x80, isTest ? 0 : Operation.Cmp, first, i, bytes);
+        else if (second.Kind == PlaceKind.Register) _e.Modrm(Sized(isTest ? 0x84 : 0x38, bytes), second.Number, first);
         else
         {
-            _e.Load(Host.R15, first);
-            _e.Modrm(Sized(isTest ? 0x84 : 0x3A, bytes), Host.R15, second);
+            if (first.Kind != PlaceKind.Register) _e.Load(Host.R15, first);
+            _e.Modrm(Sized(isTest ? 0x84 : 0x3A, bytes), first.Kind == PlaceKind.Register ? first.Number : Host.R15, second);
         }
     }
 
@@ -173,11 +180,17 @@ sealed unsafe partial class Translator
     static bool IsImmediate(in Instruction i, int operand) => i.GetOpKind(operand) is >= OpKind.Immediate8 and <= OpKind.Immediate32to64;
 
     /// <summary>An instruction of registers, with R14 for its target.</summary>
-    void EmitRepeated(in Instruction i, Shape shape)
+    void EmitRepeated(in Instruction i, FlagRecipe recipe)
     {
-        int target = Form.OffsetOf(i.Op0Register) >> 3;
-        int register = shape.Register == target ? Host.R14 : Borrow(shape.Register, Host.R15);
-        int rm = shape.Rm == target ? Host.R14 : Borrow(shape.Rm, Host.R15);
+        Shape shape = recipe.Shape;
+        int target = Form.OffsetOf(i.Op0Register) >> 3, source = Host.R14;
+        if (i.Op1Kind == OpKind.Register && !IsOfItself(i))
+        {
+            Place place = SourceOf(i, 1, recipe);
+            if (place.Kind != PlaceKind.Register) _e.Load(Host.R15, place);
+            source = place.Kind == PlaceKind.Register ? place.Number : Host.R15;
+        }
+        int register = shape.Register == target ? Host.R14 : source, rm = shape.Rm == target ? Host.R14 : source;
         _e.Modrm(shape.Opcode, shape.Extension >= 0 ? shape.Extension : register, Place.Register(rm));
         EmitImmediate(shape);
     }

@@ -28,12 +28,31 @@ sealed unsafe partial class Translator
     /// <summary>Puts the flags into the state, where whoever the code leaves to looks for them; complete ones of the host stay.</summary>
     void SaveFlags()
     {
+        if (_flags is { InState: false, InHost: true, Wrong: RflagsBits.CF, Recipe.Kind: Remaking.Step })
+        {
+            SaveAllButCarry();
+            return;
+        }
         if (!_flags.InState && !_flags.IsComplete) Remake();
         if (_flags.InState) return;
         BeginSave();
         _e.Modrm(new(0x90, Map: 1, IsByte: true), 0, Place.Register(Host.Rax));   // SETO AL
         EndSave();
         _flags = _flags with { InState = true };
+    }
+
+    /// <summary>Puts the host's flags into the state, which has the carry.</summary>
+    void SaveAllButCarry()
+    {
+        const int carry = 0x100;   // in HostFlags
+        BeginSave();
+        _e.Modrm(new(0x90, Map: 1, IsByte: true), 0, Place.Register(Host.Rax));   // SETO AL
+        EmitBytes(0x80, 0xE4, 0xFE);                                              // AND AH
+        _e.Modrm(new(0x81, Prefix: 0x66), Operation.And, HostFlags);
+        _e.Word(carry);
+        _e.Modrm(new(0x09, Prefix: 0x66), Host.Rax, HostFlags);                   // OR
+        _e.Move(Host.Rax, Host.R15);
+        _flags = FlagTracker.AtBoundary;
     }
 
     /// <summary>Sees to it that the flags are not lost with the host's.</summary>

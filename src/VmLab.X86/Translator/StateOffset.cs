@@ -4,7 +4,7 @@ namespace VmLab.X86;
 static unsafe class StateOffset
 {
     public static readonly int
-        Rip, Budget, Tlb, Leave, Left, ModeKey, BlockCache, SegmentBases, HostFlags, Spill, SpillFlags, FlagSource, HostMxcsr, CallerMxcsr, Xmm;
+        Rip, Budget, Tlb, Leave, Left, ModeKey, BlockCache, SegmentBases, HostFlags, Spill, SpillFlags, FlagSources, Returns, HostMxcsr, CallerMxcsr, Xmm;
 
     static StateOffset()
     {
@@ -19,11 +19,12 @@ static unsafe class StateOffset
         BlockCache = (int)((byte*)&state.BlockCache - start);
         SegmentBases = (int)((byte*)state.SegmentBases - start);
         HostFlags = (int)((byte*)&state.HostFlags - start);
+        Returns = (int)((byte*)state.Returns - start);
         HostMxcsr = (int)((byte*)&state.HostMxcsr - start);
         CallerMxcsr = (int)((byte*)&state.CallerMxcsr - start);
         Xmm = (int)((byte*)state.Xmm - start);
         Spill = (int)((byte*)&state.Spill - start);
         SpillFlags = (int)((byte*)&state.SpillFlags - start);
-        FlagSource = (int)((byte*)&state.FlagSource - start);
+        FlagSources = (int)((byte*)state.FlagSources - start);
     }
 }

@@ -31,6 +31,7 @@ sealed unsafe partial class Translator : IDisposable
     readonly Shape[] _shapes = new Shape[MostInstructions];
     readonly VectorShape[] _vectorShapes = new VectorShape[MostInstructions];
     readonly List<Departure> _departures = [];
+    readonly List<(nint Lea, int Place)> _landings = [];   // where calls of the block return to
     readonly Dictionary<ulong, List<Crossroad>> _crossroads = [];   // by the key of the block that is not translated yet
     Emitter _e;
     Stubs _stubs;
@@ -51,7 +52,8 @@ sealed unsafe partial class Translator : IDisposable
     {
         public bool IsLike(in Departure other) =>
             Op == other.Op && Stub == other.Stub && Place == other.Place && Refund == other.Refund
-            && Flags.InState == other.Flags.InState && Flags.Recipe.Index == other.Flags.Recipe.Index && Flags.Recipe.Kind == other.Flags.Recipe.Kind;
+            && Flags.InState == other.Flags.InState && Flags.Recipe.Index == other.Flags.Recipe.Index && Flags.Recipe.Kind == other.Flags.Recipe.Kind
+            && Flags.Recipe.Kept == other.Flags.Recipe.Kept;
     }
 
     /// <summary>A jump to a block that is not translated yet.</summary>
@@ -97,6 +99,7 @@ sealed unsafe partial class Translator : IDisposable
         FlagLiveness.Find(_instructions.AsSpan(0, block->Count), _deadFlags, PageOffsets.None);
         Analyse(block->Count);
         _departures.Clear();
+        _landings.Clear();
         _flags = FlagTracker.AtBoundary;
 
         _prologue = _e.At;
@@ -107,6 +110,7 @@ sealed unsafe partial class Translator : IDisposable
             return false;
         }
         EmitDepartures();
+        foreach (var (lea, place) in _landings) EmitLanding((byte*)lea, place);
 
         block->Native = Executable(_prologue);
         Op* lead = Block.Ops(block);

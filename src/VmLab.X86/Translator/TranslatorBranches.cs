@@ -67,7 +67,7 @@ sealed unsafe partial class Translator
     /// <summary>Goes on in the same page. What is linked there is dropped with it, so the jump is for good.</summary>
     void EmitChain(Op* op, int target)
     {
-        ulong key = _block->Key - _blockStart + (ulong)target;
+        ulong key = KeyAt(target);
         Block* next = key == _block->Key ? _block : _blocks.Find(key);
         byte* native = next == _block ? _prologue : next == null || next->Native == _blocks.Untranslated ? null : Writable(next->Native);
         bool skipsPrologue = next != null && next->OverwritesFlags && !_flags.InState && _flags.Recipe.Kind != Remaking.None;
@@ -87,8 +87,7 @@ sealed unsafe partial class Translator
         }
         else if (native != null) _e.Jump(native);
         if (native != null) return;
-        if (!_crossroads.TryGetValue(key, out List<Crossroad>? waiting)) _crossroads[key] = waiting = [];
-        waiting.Add(new(jump, body));
+        AddCrossroad(key, new(jump, body));
     }
 
     /// <summary>Goes on in the same page by the op's link, which the interpreter may have made.</summary>
@@ -148,6 +147,42 @@ sealed unsafe partial class Translator
         _e.Lea(Host.R15, Host.R15, -1, 0, (int)i.NextIP);
         _e.Store(Place.At(Host.R14), Host.R15);
         _e.Lea(Host.R13, Host.R13, -1, 0, -8);
+        if (!IsInside((int)i.NextIP)) return;
+        EmitReturnSlot();
+        _e.MoveImmediate(Host.R14, KeyAt((int)i.NextIP));
+        _e.Store(Place.StateBehind(Host.R15, StateOffset.Returns), Host.R14);
+        _landings.Add(((nint)_e.LeaOfCode(Host.R14), (int)i.NextIP));
+        _e.Store(Place.StateBehind(Host.R15, StateOffset.Returns + 8), Host.R14);
+    }
+
+    /// <summary>Puts half the offset in <see cref="CpuState.Returns"/> into R15 that belongs to the return address at the stack pointer.</summary>
+    void EmitReturnSlot()
+    {
+        _e.Modrm(new(0x8B), Host.R15, Place.Register(Host.R13));
+        _e.Immediate(Operation.And, Place.Register(Host.R15), 8 * CpuState.CachedReturns - 8, isWide: false);
+    }
+
+    /// <summary>Where a return comes to that finds itself in <see cref="CpuState.Returns"/>.</summary>
+    void EmitLanding(byte* lea, int place)
+    {
+        _e.Land(lea);
+        ulong key = KeyAt(place);
+        Block* next = _blocks.Find(key);
+        if (next != null && next->Native != _blocks.Untranslated) _e.Jump(Writable(next->Native));
+        else
+        {
+            _e.Jump(_stubs.Find);
+            AddCrossroad(key, new((nint)_e.At, 0));
+        }
+    }
+
+    /// <summary>The key of a block in the present one's page.</summary>
+    ulong KeyAt(int place) => _block->Key - _blockStart + (ulong)place;
+
+    void AddCrossroad(ulong key, Crossroad crossroad)
+    {
+        if (!_crossroads.TryGetValue(key, out List<Crossroad>? waiting)) _crossroads[key] = waiting = [];
+        waiting.Add(crossroad);
     }
 
     void EmitReturn(Op* op, int released)
@@ -158,8 +193,13 @@ sealed unsafe partial class Translator
         _e.Load(Host.R14, Place.At(Host.R14));
         _e.Store(Place.State(StateOffset.Spill), Host.R14);
         EmitLookup(ExecuteTag, 1, op);
+        EmitPage();
+        EmitReturnSlot();
         _e.Lea(Host.R13, Host.R13, -1, 0, 8 + released);
-        EmitGoto();
+        _e.Modrm(new(0x0B, IsWide: true), Host.R14, Place.State(StateOffset.ModeKey));   // OR: the key
+        _e.Modrm(new(0x3B, IsWide: true), Host.R14, Place.StateBehind(Host.R15, StateOffset.Returns));
+        _e.JumpIf(Condition.NotEqual, _stubs.Find);
+        _e.JumpThrough(Place.StateBehind(Host.R15, StateOffset.Returns + 8));
     }
 
     /// <summary>JMP and CALL to where a register or memory says.</summary>
@@ -184,15 +224,15 @@ sealed unsafe partial class Translator
             EmitPushReturn(i, op);
             _e.Load(Host.R14, Place.State(StateOffset.SpillFlags));
         }
-        EmitGoto();
+        EmitPage();
+        _e.Jump(_stubs.Find);
     }
 
-    /// <summary>Goes on at the address in the spill, whose code is at the host address in R14.</summary>
-    void EmitGoto()
+    /// <summary>Makes RIP the start of the page of the address in the spill.</summary>
+    void EmitPage()
     {
         _e.Load(Host.R15, Place.State(StateOffset.Spill));
         _e.Immediate(Operation.And, Place.Register(Host.R15), ~0xFFF);
         _e.Store(Place.State(StateOffset.Rip), Host.R15);
-        _e.Jump(_stubs.Find);
     }
 }

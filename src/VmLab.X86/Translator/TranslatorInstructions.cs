@@ -53,9 +53,8 @@ sealed unsafe partial class Translator
     {
         ref readonly Instruction i = ref _instructions[index];
         if (_ways[index] == Way.Interpreted) return false;
-        FlagRecipe recipe = _flags.Recipe;
-        bool spoilsRecipe = (recipe.Sources & WrittenBy(i)) != 0;
-        if (spoilsRecipe && _areNeeded[index] && !ReplacesFlags(i)) SaveFlags();
+        int written = WrittenBy(i);
+        if ((_flags.Recipe.Sources & written) != 0 && _areNeeded[index] && !ReplacesFlags(i)) KeepSources(written);
         switch (_ways[index])
         {
             case Way.Special: EmitSpecial(i, _ops + index); break;
@@ -63,7 +62,7 @@ sealed unsafe partial class Translator
             case Way.Copied: Copy(i, index); break;
             case Way.Vector: EmitVector(i, _vectorShapes[index], _ops + index); break;
         }
-        if (spoilsRecipe && _flags.Recipe == recipe) _flags = _flags with { Recipe = default };
+        if (_flags.Recipe.Index != index && (_flags.Recipe.Sources & written) != 0) _flags = _flags with { Recipe = default };
         return true;
     }
 
@@ -156,7 +155,7 @@ sealed unsafe partial class Translator
         int register = Borrow(shape.Register, Host.R15);
         int rm = shape.IsMemory ? -1 : Borrow(shape.Rm, Host.R14);
         int field = shape.Extension >= 0 ? shape.Extension : Math.Max(register, 0);
-        if (recipe.Kind == Remaking.Repeat) _e.Store(FlagSource, shape.RmIsWritten ? rm : register);
+        if (recipe.Kind == Remaking.Repeat) _e.Store(FlagSource(0), shape.RmIsWritten ? rm : register);
         if (shape.IsShort) _e.Short(shape.Opcode, register);
         else if (shape.IsMemory) _e.Modrm(shape.Opcode, field, Place.At(Host.R14));
         else if (rm >= 0) _e.Modrm(shape.Opcode, field, Place.Register(rm));
@@ -173,13 +172,15 @@ sealed unsafe partial class Translator
         if (i.Op0Kind == OpKind.Memory && recipe.Kind != Remaking.Compare)
         {
             EmitShape(shape, recipe);
-            EmitWidened(bytes);
+            EmitWidened(bytes, operand: 0);
             return;
         }
-        EmitWidened(bytes);
+        bool isFirst = i.Op0Kind == OpKind.Memory;
+        EmitWidened(bytes, isFirst ? 0 : 1);
         if (recipe.Kind == Remaking.Compare)
         {
-            EmitComparison(i, Place.Register(Host.R14));
+            Place memory = Place.Register(Host.R14);
+            EmitComparison(i, isFirst ? memory : PlaceOf(i, 0), isFirst && IsImmediate(i, 1) ? default : isFirst ? PlaceOf(i, 1) : memory);
             return;
         }
         int register = Borrow(shape.Register, Host.R15);
@@ -188,11 +189,11 @@ sealed unsafe partial class Translator
     }
 
     /// <summary>Loads the operand at R14 into R14 and keeps it; the flags stay.</summary>
-    void EmitWidened(int bytes)
+    void EmitWidened(int bytes, int operand)
     {
         Opcode load = bytes switch { 1 => new(0xB6, Map: 1), 2 => new(0xB7, Map: 1), 4 => new(0x8B), _ => new(0x8B, IsWide: true) };
         _e.Modrm(load, Host.R14, Place.At(Host.R14));
-        _e.Store(FlagSource, Host.R14);
+        _e.Store(FlagSource(operand), Host.R14);
     }
 
     /// <summary>An instruction of AH to BH and other registers that are here what they are in the guest.</summary>
