@@ -212,9 +212,6 @@ unsafe struct Not : IUnary
 /// <summary>Handlers of arithmetic and logic. Source: Intel SDM vol. 2, by mnemonic.</summary>
 static unsafe class Alu
 {
-    const MethodImplOptions Hot = MethodImplOptions.AggressiveOptimization;
-
-    [MethodImpl(Hot)]
     public static Op* Binary<TOp, W, TSource>(CpuState* s, Op* op)
         where TOp : IBinary
         where W : IWidth
@@ -227,8 +224,6 @@ static unsafe class Alu
         if (TOp.Writes) W.WriteRegister(target, result);
         return op + 1;
     }
-
-    [MethodImpl(Hot)]
     public static Op* BinaryMemory<TOp, W, TAddress, TSource>(CpuState* s, Op* op)
         where TOp : IBinary
         where W : IWidth
@@ -249,8 +244,6 @@ static unsafe class Alu
         W.Write(target, TOp.Apply<W>(s, W.Read(target), W.Read(source)));
         return Exec.Finish(s, op);
     }
-
-    [MethodImpl(Hot)]
     public static Op* Unary<TOp, W>(CpuState* s, Op* op)
         where TOp : IUnary
         where W : IWidth
@@ -259,8 +252,6 @@ static unsafe class Alu
         W.WriteRegister(target, TOp.Apply<W>(s, W.Read(target)));
         return op + 1;
     }
-
-    [MethodImpl(Hot)]
     public static Op* UnaryMemory<TOp, W, TAddress>(CpuState* s, Op* op)
         where TOp : IUnary
         where W : IWidth
@@ -283,8 +274,6 @@ static unsafe class Alu
         W.WriteRegister(target, sum);
         return op + 1;
     }
-
-    [MethodImpl(Hot)]
     public static Op* ExchangeAddMemory<W, TAddress>(CpuState* s, Op* op)
         where W : IWidth
         where TAddress : IAddress
@@ -308,8 +297,6 @@ static unsafe class Alu
         else W.WriteRegister(accumulator, old);
         return op + 1;
     }
-
-    [MethodImpl(Hot)]
     public static Op* CompareExchangeMemory<W, TAddress>(CpuState* s, Op* op)
         where W : IWidth
         where TAddress : IAddress

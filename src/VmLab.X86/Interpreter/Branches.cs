@@ -9,28 +9,21 @@ namespace VmLab.X86;
 /// </remarks>
 static unsafe class Branches
 {
-    const MethodImplOptions Hot = MethodImplOptions.AggressiveOptimization;
-
     /// <summary>Goes on at a target in this page; no instruction of its own.</summary>
-    [MethodImpl(Hot)]
     public static Op* End(CpuState* s, Op* op) => Exec.Follow(s, op);
 
     /// <summary>Goes on in another page; no instruction of its own, so that its faults are the next one's.</summary>
-    [MethodImpl(Hot)]
     public static Op* EndAcross(CpuState* s, Op* op) => Exec.GotoLinked(s, op, Target(s, op));
 
     /// <summary>JMP to another page.</summary>
-    [MethodImpl(Hot)]
     public static Op* JumpAcross(CpuState* s, Op* op) => JumpLinked(s, op, Target(s, op));
 
     /// <summary>Jcc with both ways in this page: the <see cref="End"/> behind it is taken at once.</summary>
-    [MethodImpl(Hot)]
     public static Op* JumpIf<TCondition>(CpuState* s, Op* op)
         where TCondition : ICondition =>
         TCondition.IsMet(s) ? Exec.Follow(s, op) : Exec.Follow(s, op + 1);   // a branch here: the host's predictor learns from it
 
     /// <summary>CMP or TEST and the <see cref="JumpIf"/> behind it as one op.</summary>
-    [MethodImpl(Hot)]
     public static Op* CompareAndJumpIf<TOp, W, TSource, TCondition>(CpuState* s, Op* op)
         where TOp : IBinary
         where W : IWidth
@@ -42,7 +35,6 @@ static unsafe class Branches
     }
 
     /// <summary>Jcc with one way or both in another page.</summary>
-    [MethodImpl(Hot)]
     public static Op* JumpAcrossIf<TCondition>(CpuState* s, Op* op)
         where TCondition : ICondition =>
         TCondition.IsMet(s) ? JumpLinked(s, op, Target(s, op)) : op + 1;
@@ -58,8 +50,6 @@ static unsafe class Branches
     public static Op* JumpCheckedIf<TCondition>(CpuState* s, Op* op)
         where TCondition : ICondition =>
         TCondition.IsMet(s) ? JumpChecked(s, op) : op + 1;
-
-    [MethodImpl(Hot)]
     public static Op* JumpTo<W, TSource>(CpuState* s, Op* op)
         where W : IWidth
         where TSource : ISource
@@ -69,8 +59,6 @@ static unsafe class Branches
         ulong target = W.Read(source);
         return IsAllowed(s, target) ? Exec.Goto(s, target) : Exec.RaiseGeneralProtection(s, op);
     }
-
-    [MethodImpl(Hot)]
     public static Op* Call<W>(CpuState* s, Op* op)
         where W : IWidth
     {
@@ -79,7 +67,6 @@ static unsafe class Branches
     }
 
     /// <summary>CALL to another page: a target that faults leaves the stack as it was.</summary>
-    [MethodImpl(Hot)]
     public static Op* CallAcross<W>(CpuState* s, Op* op)
         where W : IWidth
     {
@@ -108,8 +95,6 @@ static unsafe class Branches
         if (!IsAllowed(s, target)) return Exec.RaiseGeneralProtection(s, op);
         return TryPush<W>(s, op, Exec.NextRip(s, op)) ? Exec.Goto(s, target) : null;
     }
-
-    [MethodImpl(Hot)]
     public static Op* CallTo<W, TSource>(CpuState* s, Op* op)
         where W : IWidth
         where TSource : ISource
@@ -123,7 +108,6 @@ static unsafe class Branches
     }
 
     /// <summary>RET, with the bytes to release in <see cref="Op.Immediate"/>.</summary>
-    [MethodImpl(Hot)]
     public static Op* Return<W>(CpuState* s, Op* op)
         where W : IWidth
     {

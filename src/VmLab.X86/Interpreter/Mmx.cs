@@ -20,14 +20,12 @@ unsafe struct MmxRegister : ISource
 /// </remarks>
 static unsafe class Mmx
 {
-    const MethodImplOptions Hot = MethodImplOptions.AggressiveOptimization;
     const ulong Ones = 0xFFFF;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static byte* Register(CpuState* s, byte offset) => (byte*)&s->X87.Registers + offset;
 
     /// <summary>Target := operation(target, source).</summary>
-    [MethodImpl(Hot)]
     public static Op* Apply<TOp, TLoad, TSource>(CpuState* s, Op* op)
         where TOp : IVector
         where TLoad : ILoad

@@ -5,9 +5,6 @@ namespace VmLab.X86;
 /// <summary>Handlers of moves, extensions, exchanges and the stack. Source: Intel SDM vol. 2, by mnemonic.</summary>
 static unsafe class Moves
 {
-    const MethodImplOptions Hot = MethodImplOptions.AggressiveOptimization;
-
-    [MethodImpl(Hot)]
     public static Op* Load<W, TSource>(CpuState* s, Op* op)
         where W : IWidth
         where TSource : ISource
@@ -17,15 +14,11 @@ static unsafe class Moves
         W.WriteRegister((byte*)s + op->A, W.Read(source));
         return op + 1;
     }
-
-    [MethodImpl(Hot)]
     public static Op* Store<W, TAddress, TSource>(CpuState* s, Op* op)
         where W : IWidth
         where TAddress : IAddress
         where TSource : ISource =>
         Exec.Store<W>(s, op, TAddress.Of(s, op), W.Read(TSource.Pointer(s, op, W.Bytes)));
-
-    [MethodImpl(Hot)]
     public static Op* LoadZeroExtended<WTo, WFrom, TSource>(CpuState* s, Op* op)
         where WTo : IWidth
         where WFrom : IWidth
@@ -36,8 +29,6 @@ static unsafe class Moves
         WTo.WriteRegister((byte*)s + op->A, WFrom.Read(source));
         return op + 1;
     }
-
-    [MethodImpl(Hot)]
     public static Op* LoadSignExtended<WTo, WFrom, TSource>(CpuState* s, Op* op)
         where WTo : IWidth
         where WFrom : IWidth
@@ -50,7 +41,6 @@ static unsafe class Moves
     }
 
     /// <summary>LEA; segment bases play no part.</summary>
-    [MethodImpl(Hot)]
     public static Op* LoadAddress<W>(CpuState* s, Op* op)
         where W : IWidth
     {
@@ -70,8 +60,6 @@ static unsafe class Moves
         W.WriteRegister(b, value);
         return op + 1;
     }
-
-    [MethodImpl(Hot)]
     public static Op* ExchangeMemory<W, TAddress>(CpuState* s, Op* op)
         where W : IWidth
         where TAddress : IAddress
@@ -84,8 +72,6 @@ static unsafe class Moves
         W.WriteRegister(register, old);
         return Exec.Finish(s, op);
     }
-
-    [MethodImpl(Hot)]
     public static Op* MoveIf<W, TCondition, TSource>(CpuState* s, Op* op)
         where W : IWidth
         where TCondition : ICondition
@@ -109,8 +95,6 @@ static unsafe class Moves
         where TCondition : ICondition
         where TAddress : IAddress =>
         Exec.Store<W8>(s, op, TAddress.Of(s, op), TCondition.IsMet(s) ? 1UL : 0UL);
-
-    [MethodImpl(Hot)]
     public static Op* Push<W, TSource>(CpuState* s, Op* op)
         where W : IWidth
         where TSource : ISource
@@ -130,8 +114,6 @@ static unsafe class Moves
         Stack.SetPointer(s, rsp);
         return next;
     }
-
-    [MethodImpl(Hot)]
     public static Op* Pop<W>(CpuState* s, Op* op)
         where W : IWidth
     {

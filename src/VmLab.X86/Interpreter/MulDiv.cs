@@ -10,9 +10,6 @@ namespace VmLab.X86;
 /// </remarks>
 static unsafe class MulDiv
 {
-    const MethodImplOptions Hot = MethodImplOptions.AggressiveOptimization;
-
-    [MethodImpl(Hot)]
     public static Op* Multiply<W, TSource>(CpuState* s, Op* op)
         where W : IWidth
         where TSource : ISource
@@ -31,8 +28,6 @@ static unsafe class MulDiv
         SetFlags<W>(s, low, high != 0);
         return op + 1;
     }
-
-    [MethodImpl(Hot)]
     public static Op* MultiplySigned<W, TSource>(CpuState* s, Op* op)
         where W : IWidth
         where TSource : ISource
@@ -48,7 +43,6 @@ static unsafe class MulDiv
     }
 
     /// <summary>IMUL with two operands.</summary>
-    [MethodImpl(Hot)]
     public static Op* MultiplyInto<W, TSource>(CpuState* s, Op* op)
         where W : IWidth
         where TSource : ISource
@@ -61,7 +55,6 @@ static unsafe class MulDiv
     }
 
     /// <summary>IMUL with three operands, the last immediate.</summary>
-    [MethodImpl(Hot)]
     public static Op* MultiplyImmediate<W, TSource>(CpuState* s, Op* op)
         where W : IWidth
         where TSource : ISource
@@ -71,8 +64,6 @@ static unsafe class MulDiv
         W.WriteRegister((byte*)s + op->A, Product<W>(s, W.Read(source), op->Immediate));
         return op + 1;
     }
-
-    [MethodImpl(Hot)]
     public static Op* Divide<W, TSource>(CpuState* s, Op* op)
         where W : IWidth
         where TSource : ISource
@@ -96,8 +87,6 @@ static unsafe class MulDiv
         StoreWide<W>(s, quotient, remainder);
         return op + 1;
     }
-
-    [MethodImpl(Hot)]
     public static Op* DivideSigned<W, TSource>(CpuState* s, Op* op)
         where W : IWidth
         where TSource : ISource

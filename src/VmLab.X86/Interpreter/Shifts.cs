@@ -133,9 +133,6 @@ unsafe struct Rcr : IShift
 /// <summary>Handlers of shifts and of bit tests. Source: Intel SDM vol. 2, by mnemonic.</summary>
 static unsafe class Shifts
 {
-    const MethodImplOptions Hot = MethodImplOptions.AggressiveOptimization;
-
-    [MethodImpl(Hot)]
     public static Op* Shift<TOp, W, TCount>(CpuState* s, Op* op)
         where TOp : IShift
         where W : IWidth
@@ -147,8 +144,6 @@ static unsafe class Shifts
         W.WriteRegister(target, count == 0 ? value : TOp.Apply<W>(s, value, count));   // 32 bits clear the upper half even then
         return op + 1;
     }
-
-    [MethodImpl(Hot)]
     public static Op* ShiftMemory<TOp, W, TAddress, TCount>(CpuState* s, Op* op)
         where TOp : IShift
         where W : IWidth

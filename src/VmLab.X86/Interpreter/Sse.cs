@@ -83,8 +83,6 @@ unsafe struct AlignedMemory<TAddress> : ISource
 /// </remarks>
 static unsafe class Sse
 {
-    public const MethodImplOptions Hot = MethodImplOptions.AggressiveOptimization;
-
     /// <summary>The highest place in a page where sixteen aligned bytes start, in units of sixteen.</summary>
     const ulong LastPlace = 4096 / 16 - 1;
 
@@ -112,7 +110,6 @@ static unsafe class Sse
     }
 
     /// <summary>Target := operation(target, source): most of them.</summary>
-    [MethodImpl(Hot)]
     public static Op* Apply<TOp, TLoad, TSource>(CpuState* s, Op* op)
         where TOp : IVector
         where TLoad : ILoad
@@ -126,7 +123,6 @@ static unsafe class Sse
     }
 
     /// <summary>Replaces some bytes of a register: MOVSS, MOVHPS, PINSRB and the like.</summary>
-    [MethodImpl(Hot)]
     public static Op* Insert<W, TSource>(CpuState* s, Op* op)
         where W : IWidth
         where TSource : ISource
@@ -138,7 +134,6 @@ static unsafe class Sse
     }
 
     /// <summary>Stores a whole register.</summary>
-    [MethodImpl(Hot)]
     public static Op* Store<TLoad, TAddress>(CpuState* s, Op* op)
         where TLoad : ILoad
         where TAddress : IAddress
@@ -151,7 +146,6 @@ static unsafe class Sse
     }
 
     /// <summary>A general register := a number made of a vector register: MOVMSKPS, PMOVMSKB.</summary>
-    [MethodImpl(Hot)]
     public static Op* Summarize<TOp>(CpuState* s, Op* op)
         where TOp : ISummary
     {

@@ -1,5 +1,4 @@
 using System.Numerics;
-using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
 namespace VmLab.X86;
@@ -8,7 +7,6 @@ namespace VmLab.X86;
 static unsafe class SseCompare
 {
     /// <summary>PTEST: ZF tells of target and source, CF of source and not target; the others are cleared.</summary>
-    [MethodImpl(Sse.Hot)]
     public static Op* Test<TSource>(CpuState* s, Op* op)
         where TSource : ISource
     {
@@ -21,7 +19,6 @@ static unsafe class SseCompare
     }
 
     /// <summary>PBLENDVB, BLENDVPS, BLENDVPD: the source's element where XMM0's is negative.</summary>
-    [MethodImpl(Sse.Hot)]
     public static Op* Blend<T, TSource>(CpuState* s, Op* op)
         where T : unmanaged
         where TSource : ISource

@@ -29,7 +29,6 @@ interface IFloatVector
 static unsafe class SseFloat
 {
     /// <summary>Target := operation(target, source).</summary>
-    [MethodImpl(Sse.Hot)]
     public static Op* Apply<TOp, TLoad, TSource>(CpuState* s, Op* op)
         where TOp : IFloatVector
         where TLoad : ILoad
@@ -74,7 +73,6 @@ static unsafe class SseFloat
     }
 
     /// <summary>A general register := a number: CVTSS2SI and its kin.</summary>
-    [MethodImpl(Sse.Hot)]
     public static Op* ToGeneral<W, TFrom, TTo, TConversion, TSource>(CpuState* s, Op* op)
         where W : IWidth
         where TFrom : unmanaged
@@ -92,7 +90,6 @@ static unsafe class SseFloat
     }
 
     /// <summary>COMISS, UCOMISS and their kin: ZF, PF and CF tell, the other flags are cleared.</summary>
-    [MethodImpl(Sse.Hot)]
     public static Op* Compare<TBits, TRelation, TSource>(CpuState* s, Op* op)
         where TBits : unmanaged
         where TRelation : IRelation<TBits>

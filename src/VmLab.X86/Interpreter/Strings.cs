@@ -1,4 +1,3 @@
-using System.Runtime.CompilerServices;
 
 namespace VmLab.X86;
 
@@ -40,9 +39,6 @@ struct RepeatWhileNotZero : IRepeat
 /// </remarks>
 static unsafe class Strings
 {
-    const MethodImplOptions Hot = MethodImplOptions.AggressiveOptimization;
-
-    [MethodImpl(Hot)]
     public static Op* Move<W, TRepeat>(CpuState* s, Op* op)
         where W : IWidth
         where TRepeat : IRepeat
@@ -70,8 +66,6 @@ static unsafe class Strings
         }
         return run.End(s, op);
     }
-
-    [MethodImpl(Hot)]
     public static Op* Fill<W, TRepeat>(CpuState* s, Op* op)
         where W : IWidth
         where TRepeat : IRepeat
