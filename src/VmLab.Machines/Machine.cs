@@ -113,6 +113,10 @@ public sealed class Machine : IDisposable
         Advance();
     }
 
+    /// <summary>Machine time before which nothing happens in the machine unless something comes from outside; <see cref="Now"/> where
+    /// it is not asleep.</summary>
+    public ulong AsleepUntil => _cpu.IsAsleep ? Math.Max(_pc.NextDeadline, Now) : Now;
+
     /// <summary>Ends the present <see cref="RunUntil"/> behind the instruction that called the device that calls this.</summary>
     public void Interrupt() => _isInterrupted = true;
 

@@ -8,6 +8,11 @@ public sealed unsafe partial class Vcpu
     /// <summary>Whether anything could end a HLT: interrupts are on, or an NMI is pending.</summary>
     public bool CanWake => (_s->SystemFlags & Rflags.Interrupt) != 0 || _s->NmiPending != 0;
 
+    /// <summary>Whether it is halted, and nothing is pending that ends that: only time or what comes from outside can.</summary>
+    public bool IsAsleep =>
+        _s->IsHalted != 0 && CanWake && _s->InterruptShadow == 0 && _s->TrapPending == 0 && _s->NmiPending == 0
+        && !_board.Interrupts.IsRequested;
+
     /// <summary>
     /// The vector of the last exception or interrupt that the last run delivered, or <see langword="null"/>.
     /// </summary>

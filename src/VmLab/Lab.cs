@@ -20,6 +20,9 @@ public sealed partial class Lab : IAsyncDisposable
 {
     const int MostEvents = 100_000, ReportedLines = 10;
 
+    // The most time, in nanoseconds, that goes by at once while every machine sleeps.
+    const ulong LongestSkip = 3_600_000_000_000;
+
     readonly ulong _quantum;
     readonly LabOptions _options;
     readonly Pump _pump;
@@ -196,7 +199,8 @@ public sealed partial class Lab : IAsyncDisposable
     /// <exception cref="MachineStoppedException">It does not hold, and no machine runs that could change
     /// it.</exception>
     public Task Until(Func<bool> condition, TimeSpan? within = null, CancellationToken cancellation = default) => Await(
-        WaitFor<bool>("The condition did not come to hold", within, null, needsKernel: false, (out bool holds) => holds = condition()),
+        WaitFor<bool>("The condition did not come to hold", within, null, needsKernel: false, (out bool holds) => holds = condition(),
+            followsTime: true),
         cancellation);
 
     /// <summary>Takes a moment of the whole lab.</summary>

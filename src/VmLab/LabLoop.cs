@@ -15,8 +15,9 @@ public sealed partial class Lab
     /// <param name="failure">Says what did not come, for the message: "alice's console did not show ...".</param>
     /// <param name="machine">The machine that must bring it, or <see langword="null"/> for any.</param>
     /// <param name="isHook">Whether to look where a machine is held, too.</param>
+    /// <param name="followsTime">Whether what it looks at may change while every machine sleeps.</param>
     internal Wait<T> WaitFor<T>(
-        string failure, TimeSpan? within, Vm? machine, bool needsKernel, Look<T> look, bool isHook = false)
+        string failure, TimeSpan? within, Vm? machine, bool needsKernel, Look<T> look, bool isHook = false, bool followsTime = false)
     {
         TimeSpan limit = within ?? _options.Limit;
         return new Wait<T>
@@ -25,6 +26,7 @@ public sealed partial class Lab
             Machine = machine,
             NeedsKernel = needsKernel,
             IsHook = isHook,
+            FollowsTime = followsTime,
             Look = look,
             OnLimit = () => throw new LimitReachedException(
                 $"{failure} within {Spoken(limit)} of guest time.", ReportOf(machine)),
@@ -188,10 +190,23 @@ public sealed partial class Lab
 
     ulong NextTarget()
     {
-        ulong target = Math.Min((Nanoseconds / _quantum + 1) * _quantum, Math.Max(_agenda.Next, Nanoseconds));
+        ulong target = Math.Min(Math.Max((Nanoseconds / _quantum + 1) * _quantum, QuietUntil()), Math.Max(_agenda.Next, Nanoseconds));
         foreach (Wait wait in _waits) target = Math.Min(target, wait.LimitAt);
         foreach (Link link in _links) target = Math.Min(target, link.Faults.NextAt);
         return Math.Min(target, EndsAt);
+    }
+
+    /// <summary>
+    /// The last quantum's end before which nothing happens in any machine and nobody asks: while all sleep, those before it are left out,
+    /// and no state, event or wait can tell. A function of the lab's state and script alone.
+    /// </summary>
+    ulong QuietUntil()
+    {
+        if (!_invariants.IsEmpty || KeepsHashes || _waits.Exists(wait => wait.FollowsTime)) return 0;
+        ulong quiet = Nanoseconds + LongestSkip;
+        foreach (Vm machine in _machines)
+            if (machine.IsRunning) quiet = Math.Min(quiet, machine.Powered.QuietUntil);
+        return quiet / _quantum * _quantum;
     }
 
     /// <summary>Tells the script of the machines that hooks hold, in the order of (time, machine).</summary>

@@ -127,7 +127,7 @@ public interface ILabObserver
 
     void Happened(Lab lab, TimelineEvent what);
 
-    /// <summary>A quantum has ended. Called thousands of times a second: mind the cost.</summary>
+    /// <summary>A quantum has ended, or several in which every machine slept. Called thousands of times a second: mind the cost.</summary>
     void Advanced(Lab lab);
 
     /// <summary>

@@ -120,6 +120,8 @@ sealed class ScriptedMachine : IMachine
 
     public KernelSymbols? ReadSymbols(KernelSymbols? before) => null;
 
+    public ulong AsleepUntil => _acts.Count == 0 ? ulong.MaxValue : Math.Max(_acts.Keys.First().Time, Now);
+
     public void RunUntil(ulong time)
     {
         Thread = Environment.CurrentManagedThreadId;

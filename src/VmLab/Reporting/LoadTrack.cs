@@ -23,6 +23,7 @@ sealed class LoadTrack(ulong start)
     /// <param name="time">Lab time, in nanoseconds.</param>
     public void Add(ulong time, ulong counts)
     {
+        if (counts == 0 && time - _reached > ShortestSample && _counts > 0) Add(_reached + ShortestSample, 0);   // then it slept
         _seen = time;
         _counts += counts;
         if (time - _reached >= ShortestSample) Close();

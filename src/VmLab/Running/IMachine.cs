@@ -66,6 +66,9 @@ interface IMachine : IDisposable
     /// <inheritdoc cref="KernelSymbols.TryRead"/>
     KernelSymbols? ReadSymbols(KernelSymbols? before);
 
+    /// <inheritdoc cref="Machine.AsleepUntil"/>
+    ulong AsleepUntil { get; }
+
     /// <inheritdoc cref="Machine.RunUntil"/>
     void RunUntil(ulong time);
 

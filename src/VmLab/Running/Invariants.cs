@@ -8,6 +8,8 @@ sealed class Invariants
     /// <summary>The conditions that have not held even once.</summary>
     public IReadOnlyList<string> Unmet => [.. _sometimes.Select(rule => rule.Name)];
 
+    public bool IsEmpty => _always.Count == 0 && _sometimes.Count == 0;
+
     public IDisposable AddAlways(string name, Func<bool> holds) => Add(_always, name, holds);
 
     public IDisposable AddSometimes(string name, Func<bool> holds) => Add(_sometimes, name, holds);

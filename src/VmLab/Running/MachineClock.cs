@@ -18,10 +18,13 @@ readonly record struct MachineClock(ulong LabBase, ulong MachineBase, int Drift)
         ? lab - LabBase + MachineBase
         : (ulong)((UInt128)(lab - LabBase) * Rate / Million) + MachineBase;
 
-    /// <summary>The first lab time at which the machine has reached a machine time.</summary>
-    public ulong LabAt(ulong machine) => Drift == 0
-        ? machine - MachineBase + LabBase
-        : (ulong)(((UInt128)(machine - MachineBase) * Million + Rate - 1) / Rate) + LabBase;
+    /// <summary>The first lab time at which the machine has reached a machine time; the end of time where that is past it.</summary>
+    public ulong LabAt(ulong machine)
+    {
+        UInt128 passed = machine - MachineBase;
+        UInt128 lab = (Drift == 0 ? passed : (passed * Million + Rate - 1) / Rate) + LabBase;
+        return lab < ulong.MaxValue ? (ulong)lab : ulong.MaxValue;
+    }
 
     /// <summary>The clock of a machine that stood still for so long.</summary>
     public MachineClock Delayed(ulong nanoseconds) => this with { LabBase = LabBase + nanoseconds };

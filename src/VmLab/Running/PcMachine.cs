@@ -60,6 +60,9 @@ sealed class PcMachine(Machine machine) : IMachine
         _gdb = gdb;
     }
 
+    // gdb may ask for a stop at any time.
+    public ulong AsleepUntil => _gdb is null ? machine.AsleepUntil : machine.Now;
+
     public void RunUntil(ulong time)
     {
         if (_gdb is null) machine.RunUntil(time);

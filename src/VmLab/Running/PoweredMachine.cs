@@ -92,6 +92,9 @@ sealed class PoweredMachine : IDisposable
         _retiredBefore = _machine.Retired;
     }
 
+    /// <summary>Lab time before which nothing happens in the machine or to it.</summary>
+    public ulong QuietUntil => Math.Min(_clock.LabAt(_machine.AsleepUntil), NextAt);
+
     // Lab time of the next thing that comes from outside.
     ulong NextAt => Math.Min(_faults.NextAt, _ports.NextAt);
 

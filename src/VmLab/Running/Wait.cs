@@ -18,6 +18,9 @@ abstract class Wait
     /// <summary>Whether what it waits for is looked at where a machine is held, too.</summary>
     public bool IsHook { get; init; }
 
+    /// <summary>Whether what it waits for may come of time alone, so that no quantum's end may be left out.</summary>
+    public bool FollowsTime { get; init; }
+
     /// <summary>Whether the wait goes on when no machine runs that could bring what it waits for.</summary>
     public bool OutlivesMachines { get; init; }
 

@@ -68,6 +68,20 @@ public sealed class PairTests
         Assert.That((restored, forked, filed), Is.EqualTo((expected, expected, expected)));
     });
 
+    [Test]
+    public void Sleep_that_is_left_out_does_not_show() => OnPair(async lab =>
+    {
+        const string Command = "for i in 1 2 3; do sleep 5; ping -c 1 bob; done; cat /proc/uptime /proc/interrupts";
+        using Moment start = await lab.Snapshot("start");
+        string quick = (await lab[s_alice].Shell(Command)).Output + lab.StateHash();
+
+        await lab.Restore(start);
+        using IDisposable always = lab.Always("every quantum's end is looked at", () => true);
+        string slow = (await lab[s_alice].Shell(Command)).Output + lab.StateHash();
+
+        Assert.That(quick, Is.EqualTo(slow));
+    });
+
     [OneTimeTearDown]
     public void Forget() => _booted?.Dispose();
 
