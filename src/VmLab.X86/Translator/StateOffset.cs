@@ -4,7 +4,8 @@ namespace VmLab.X86;
 static unsafe class StateOffset
 {
     public static readonly int
-        Rip, Budget, Tlb, Leave, Left, ModeKey, BlockCache, SegmentBases, HostFlags, Spill, SpillFlags, FlagSources, Returns, HostMxcsr, CallerMxcsr, Xmm;
+        Rip, Budget, Tlb, Leave, Left, ModeKey, BlockCache, SegmentBases, HostFlags, Spill,
+        SpillFlags, FlagSources, Returns, HostMxcsr, CallerMxcsr, Xmm;
 
     static StateOffset()
     {

@@ -18,7 +18,9 @@ unsafe struct Stubs
     /// <summary>As <see cref="Next"/>, to be linked to the op in R14.</summary>
     public byte* Link;
 
-    /// <summary>Goes on at the block whose code is at the host address in R14, if the cache of blocks has it at hand; RIP is the start of its page.</summary>
+    /// <summary>
+    /// Goes on at the block whose code is at the host address in R14, if the cache of blocks has it at hand; RIP is the start of its page.
+    /// </summary>
     public byte* Find;
 
     /// <summary>Enters the block in R15, which is not translated; RIP is the start of its page.</summary>

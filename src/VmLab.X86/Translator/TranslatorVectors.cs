@@ -52,7 +52,8 @@ sealed unsafe partial class Translator
         ExitIf(Condition.NotEqual, op);
     }
 
-    static bool MustBeAligned(Mnemonic mnemonic) => mnemonic is not (Mnemonic.Movups or Mnemonic.Movupd or Mnemonic.Movdqu or Mnemonic.Lddqu or Mnemonic.Pcmpistri or Mnemonic.Pcmpestri);
+    static bool MustBeAligned(Mnemonic mnemonic) => mnemonic is not (
+        Mnemonic.Movups or Mnemonic.Movupd or Mnemonic.Movdqu or Mnemonic.Lddqu or Mnemonic.Pcmpistri or Mnemonic.Pcmpestri);
 
     /// <summary>Instructions of bits and integers, which are the same on every processor.</summary>
     static bool IsExact(Mnemonic mnemonic) => mnemonic is
