@@ -42,7 +42,7 @@ unsafe struct Stubs
         stubs.Enter = e.At;
         foreach (int register in s_saved) e.Short(new(0x50), register);
         e.Modrm(s_mxcsr, StoreMxcsr, Place.State(StateOffset.CallerMxcsr));
-        e.Modrm(s_mxcsr, LoadMxcsr, Place.State(StateOffset.HostMxcsr));
+        EmitMxcsr(ref e, from: StateOffset.CallerMxcsr, to: StateOffset.HostMxcsr);
         e.Move(Host.R14, Host.Rsi);
         for (int guest = 0; guest < GuestRegister.Kept; guest++)
             e.Load(GuestRegister.HostOf(guest), GuestRegister.Home(guest));
@@ -52,7 +52,7 @@ unsafe struct Stubs
         for (int guest = 0; guest < GuestRegister.Kept; guest++)
             e.Store(GuestRegister.Home(guest), GuestRegister.HostOf(guest));
         e.Modrm(s_mxcsr, StoreMxcsr, Place.State(StateOffset.HostMxcsr));
-        e.Modrm(s_mxcsr, LoadMxcsr, Place.State(StateOffset.CallerMxcsr));
+        EmitMxcsr(ref e, from: StateOffset.HostMxcsr, to: StateOffset.CallerMxcsr);
         e.Move(Host.Rax, Host.R14);
         for (int i = Saved - 1; i >= 0; i--) e.Short(new(0x58), s_saved[i]);
         e.Byte(0xC3);
@@ -103,6 +103,16 @@ unsafe struct Stubs
     {
         e.Immediate(Operation.And, Place.Register(Host.R14), 0xFFF, isWide: false);
         e.Modrm(new(0x01, IsWide: true), Host.R14, Place.State(StateOffset.Rip));
+    }
+
+    /// <summary>Loads MXCSR if it is to be another; it costs more than the question. RAX and flags are lost.</summary>
+    static void EmitMxcsr(ref Emitter e, int from, int to)
+    {
+        e.Modrm(new(0x8B), Host.Rax, Place.State(from));
+        e.Modrm(new(0x3B), Host.Rax, Place.State(to));
+        byte* isSame = e.JumpIf(Condition.Equal);
+        e.Modrm(s_mxcsr, LoadMxcsr, Place.State(to));
+        e.Land(isSame);
     }
 
     static void EmitLeave(ref Emitter e, Leave reason, byte* exit)

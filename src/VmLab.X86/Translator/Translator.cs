@@ -281,5 +281,5 @@ sealed unsafe partial class Translator : IDisposable
 /// <summary>Numbers of two-operand operations, as in the extensions of opcodes 80 to 83.</summary>
 static class Operation
 {
-    public const int Add = 0, And = 4, Sub = 5, Cmp = 7;
+    public const int Add = 0, Or = 1, And = 4, Sub = 5, Cmp = 7;
 }

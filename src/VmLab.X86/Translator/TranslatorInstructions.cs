@@ -260,7 +260,7 @@ sealed unsafe partial class Translator
         Code.Bsf_r32_rm32 or Code.Bsf_r64_rm64 or Code.Bsr_r32_rm32 or Code.Bsr_r64_rm64 =>
             GuestRegister.HostOf(Form.OffsetOf(i.Op0Register) >> 3) >= 0 && (i.Op1Kind == OpKind.Register || HasAddress(i)),
         Code.Div_rm32 or Code.Div_rm64 or Code.Idiv_rm32 or Code.Idiv_rm64 => i.Op0Kind == OpKind.Register || HasAddress(i),
-        _ => IsNothing(i) || IsBitOfArray(i),
+        _ => IsNothing(i) || IsBitOfArray(i) || IsSystem(i),
     };
 
     static bool IsNothing(in Instruction i) => i.Mnemonic switch
@@ -287,6 +287,7 @@ sealed unsafe partial class Translator
             case Mnemonic.Bsf or Mnemonic.Bsr: EmitBitScan(i, op); break;
             case Mnemonic.Div or Mnemonic.Idiv: EmitDivision(i, op); break;
             case Mnemonic.Bt or Mnemonic.Bts or Mnemonic.Btr or Mnemonic.Btc: EmitBitOfArray(i, op); break;
+            default: EmitSystem(i, op); break;
         }
     }
 

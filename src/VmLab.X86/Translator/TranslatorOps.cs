@@ -25,7 +25,7 @@ static unsafe class TranslatorOps
         s->Rip &= ~0xFFFUL;   // the way back adds what is to be added
         ulong flags = Flags.Arithmetic(s);
         s->HostFlags = Pack(flags);
-        s->HostMxcsr = s->Mxcsr | FloatContext.DefaultMxcsr;   // code that could trap is not translated
+        s->HostMxcsr = (s->Mxcsr | FloatContext.DefaultMxcsr) & ~FloatContext.ExceptionFlags;   // code that could trap is not translated
         Op* next = ((delegate* unmanaged<CpuState*, ulong, Op*>)s->EnterTranslated)(s, op->Immediate);
         Flags.SetArithmetic(s, Unpack(s->HostFlags));
         s->Mxcsr |= s->HostMxcsr & FloatContext.ExceptionFlags;
