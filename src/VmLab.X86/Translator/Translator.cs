@@ -159,9 +159,11 @@ sealed unsafe partial class Translator : IDisposable
         for (int i = 0; i <= last; i++)
         {
             if (i == last && EndsBlock(_instructions[i])) return EmitEnd(_instructions[i], i) || translated > 0 && LeaveTo(i);
-            if (TryEmit(i))
+            int together = CountTogether(i, count);
+            if (together > 1 ? EmitTogether(i, together) : TryEmit(i))
             {
-                translated++;
+                translated += together;
+                i += together - 1;
                 continue;
             }
             int next = i + 1;

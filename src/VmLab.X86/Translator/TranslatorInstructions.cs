@@ -136,7 +136,7 @@ sealed unsafe partial class Translator
         FlagRecipe recipe = isNeeded && !isByCl ? RecipeOf(i, shape, index) : default;
         bool isKept = shape.IsMemory && recipe.Kind != Remaking.None && (recipe.Kind != Remaking.Result || shape.RmIsWritten);
         if (isKept) EmitOfMemory(i, shape, recipe);
-        else EmitShape(shape, recipe);
+        else EmitShape(i, shape, recipe);
         if (modified == 0) return;
         _flags = FlagTracker.Fresh with { Recipe = recipe };
         if (recipe.Kind == Remaking.Repeat) _flags = _flags with { Wrong = WrongAfter(i) };
@@ -150,19 +150,34 @@ sealed unsafe partial class Translator
         guest < 0 ? -1 : GuestRegister.HostOf(guest) is >= 0 and var host ? host : scratch;
 
     /// <summary>Encodes an instruction again; its operand in memory is at R14.</summary>
-    void EmitShape(Shape shape, FlagRecipe recipe)
+    void EmitShape(in Instruction i, Shape shape, FlagRecipe recipe)
     {
-        int register = Borrow(shape.Register, Host.R15);
-        int rm = shape.IsMemory ? -1 : Borrow(shape.Rm, Host.R14);
+        bool isKept = recipe.Kind == Remaking.Repeat, isFresh = IsFresh(i);
+        int register = Borrow(shape.Register, Host.R15, mustLoad: !(isFresh && shape.RegisterIsWritten));
+        bool isAtHome = !isKept && MayStayHome(i, shape);
+        int rm = shape.IsMemory || isAtHome ? -1 : Borrow(shape.Rm, Host.R14, mustLoad: !(isFresh && shape.RmIsWritten));
         int field = shape.Extension >= 0 ? shape.Extension : Math.Max(register, 0);
-        if (recipe.Kind == Remaking.Repeat) _e.Store(FlagSource(0), shape.RmIsWritten ? rm : register);
+        if (isKept) _e.Store(FlagSource(0), shape.RmIsWritten ? rm : register);
         if (shape.IsShort) _e.Short(shape.Opcode, register);
         else if (shape.IsMemory) _e.Modrm(shape.Opcode, field, Place.At(Host.R14));
+        else if (isAtHome) _e.Modrm(shape.Opcode, field, GuestRegister.Home(shape.Rm));
         else if (rm >= 0) _e.Modrm(shape.Opcode, field, Place.Register(rm));
         else EmitBare(shape.Opcode);
         EmitImmediate(shape);
         if (shape.RegisterIsWritten) GiveBack(shape.Register, register);
-        if (shape.RmIsWritten && !shape.IsMemory) GiveBack(shape.Rm, rm);
+        if (shape.RmIsWritten && rm >= 0) GiveBack(shape.Rm, rm);
+    }
+
+    /// <summary>Whether nothing is left of what the target was.</summary>
+    static bool IsFresh(in Instruction i) =>
+        i.Mnemonic is Mnemonic.Mov or Mnemonic.Movzx or Mnemonic.Movsx or Mnemonic.Movsxd && i.Op0Kind == OpKind.Register && i.Op0Register.GetSize() >= 4;
+
+    /// <summary>Whether a guest register that has none of the host can be named where the state has it.</summary>
+    static bool MayStayHome(in Instruction i, Shape shape)
+    {
+        if (shape.IsMemory || shape.Rm < 0 || GuestRegister.HostOf(shape.Rm) >= 0) return false;
+        if (IsShift(i) || i.Mnemonic is Mnemonic.Imul or Mnemonic.Mul or Mnemonic.Xchg) return false;   // the host's register is needed, or faster
+        return !shape.RmIsWritten || WidthOf(i) == 8;
     }
 
     /// <summary>An instruction whose operand in memory, at R14, is kept so that the flags can be made again.</summary>
@@ -171,7 +186,7 @@ sealed unsafe partial class Translator
         int bytes = WidthOf(i);
         if (i.Op0Kind == OpKind.Memory && recipe.Kind != Remaking.Compare)
         {
-            EmitShape(shape, recipe);
+            EmitShape(i, shape, recipe);
             EmitWidened(bytes, operand: 0);
             return;
         }
@@ -240,10 +255,10 @@ sealed unsafe partial class Translator
     }
 
     /// <summary>The host's register for a guest's, which is loaded into a scratch register where it has none.</summary>
-    int Borrow(int guest, int scratch)
+    int Borrow(int guest, int scratch, bool mustLoad = true)
     {
         int host = RegisterOf(guest, scratch);
-        if (host == scratch) _e.Load(scratch, GuestRegister.Home(guest));
+        if (host == scratch && mustLoad) _e.Load(scratch, GuestRegister.Home(guest));
         return host;
     }
 
@@ -296,43 +311,6 @@ sealed unsafe partial class Translator
         int guest = Form.OffsetOf(i.Op0Register) >> 3, host = GuestRegister.HostOf(guest);
         EmitAddress(i, host >= 0 ? host : Host.R14, isWide: i.Op0Register.GetSize() == 8);
         GiveBack(guest, Host.R14);
-    }
-
-    void EmitPush(in Instruction i, Op* op)
-    {
-        GuardFlags();
-        _e.Lea(Host.R14, Host.R13, -1, 0, -8);
-        EmitLookup(WriteTag, 8, op);
-        if (i.Op0Kind == OpKind.Register)
-        {
-            _e.Store(Place.At(Host.R14), Borrow(Form.OffsetOf(i.Op0Register) >> 3, Host.R15));
-        }
-        else
-        {
-            _e.Modrm(new(0xC7, IsWide: true), 0, Place.At(Host.R14));
-            _e.Double((long)i.GetImmediate(0));
-        }
-        _e.Lea(Host.R13, Host.R13, -1, 0, -8);
-    }
-
-    void EmitPop(in Instruction i, Op* op)
-    {
-        GuardFlags();
-        _e.Move(Host.R14, Host.R13);
-        EmitLookup(ReadTag, 8, op);
-        int guest = Form.OffsetOf(i.Op0Register) >> 3, host = GuestRegister.HostOf(guest);
-        _e.Lea(Host.R13, Host.R13, -1, 0, 8);
-        _e.Load(host >= 0 ? host : Host.R14, Place.At(Host.R14));   // POP RSP leaves what it has popped
-        GiveBack(guest, Host.R14);
-    }
-
-    void EmitLeave(Op* op)
-    {
-        GuardFlags();
-        _e.Move(Host.R14, Host.Rbp);
-        EmitLookup(ReadTag, 8, op);
-        _e.Lea(Host.R13, Host.Rbp, -1, 0, 8);
-        _e.Load(Host.Rbp, Place.At(Host.R14));
     }
 
     /// <summary>Loads a source of 4 or 8 bytes into R14.</summary>
