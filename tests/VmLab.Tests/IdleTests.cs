@@ -1,4 +1,5 @@
 using VmLab.Core;
+using VmLab.Reporting;
 using VmLab.Tests.Networks;
 using static VmLab.Tests.Scenario;
 
@@ -31,6 +32,20 @@ public sealed class IdleTests
     [Test]
     public void Consoles_timelines_and_hashes_are_the_same_with_nothing_left_out() => Assert.That(
         Record(lab => lab.Always("every quantum's end is looked at", () => true)), Is.EqualTo(Record(_ => { })));
+
+    [Test]
+    public void A_report_has_the_same_load_however_often_the_lab_looked()
+    {
+        LoadTrack often = new(3_000_000), seldom = new(3_000_000);
+        for (ulong time = 3_100_000; time <= 104_000_000; time += 100_000) often.Add(time, time <= 18_000_000 ? 50_000UL : 0);
+        seldom.Add(18_000_000, 150 * 50_000);
+        seldom.Add(104_000_000, 0);
+
+        Assert.That(seldom.Pieces.Select(Rounded), Is.EqualTo(often.Pieces.Select(Rounded)));
+        Assert.That(often.Pieces.Select(Rounded), Is.EqualTo(new[] { (10_000_000, 0.5), (20_000_000, 0.4), (100_000_000, 0.0) }));
+
+        static (ulong, double) Rounded(LoadTrack.Piece piece) => (piece.End, Math.Round(piece.Load, 6));
+    }
 
     [Test]
     public void A_condition_of_time_is_asked_at_every_quantums_end() => Run(Pair(_ => { }, _ => { }), async lab =>

@@ -7,33 +7,41 @@ sealed class LoadTrack(ulong start)
     /// <summary>Past this, each two neighbours become one.</summary>
     public const int MostPieces = 4096;
 
-    // Shorter samples, in nanoseconds, are gathered: the quantum of a fleet with links is 0.1 ms.
-    const ulong ShortestSample = 10_000_000;
+    // In nanoseconds. A sample ends where lab time is a multiple of it, whenever the lab looks.
+    const ulong SampleTime = 10_000_000;
 
     // Loads no further apart than this count as equal.
     const double SameLoad = 1.0 / 32;
 
     readonly List<Piece> _pieces = [];
     readonly ulong _start = start;
-    ulong _reached = start, _seen = start, _counts;
+    ulong _reached = start, _seen = start;
+    double _counts;
 
     public IReadOnlyList<Piece> Pieces => _pieces;
 
-    /// <summary>Adds what the machine retired since the last sample.</summary>
+    /// <summary>Adds what the machine retired since the last time, which counts as done evenly.</summary>
     /// <param name="time">Lab time, in nanoseconds.</param>
     public void Add(ulong time, ulong counts)
     {
-        if (counts == 0 && time - _reached > ShortestSample && _counts > 0) Add(_reached + ShortestSample, 0);   // then it slept
-        _seen = time;
-        _counts += counts;
-        if (time - _reached >= ShortestSample) Close();
+        double left = counts;
+        while (_seen < time)
+        {
+            ulong end = Math.Min(time, (_seen / SampleTime + 1) * SampleTime);
+            double done = left * (end - _seen) / (time - _seen);
+            left -= done;
+            _counts += done;
+            _seen = end;
+            if (_seen % SampleTime == 0) Close();
+        }
+        _counts += left;
     }
 
     /// <summary>Ends the sample that is under way.</summary>
     public void Close()
     {
         if (_seen == _reached) return;
-        double load = Math.Min(1, (double)_counts / (_seen - _reached));
+        double load = Math.Min(1, _counts / (_seen - _reached));
         if (_pieces is [.., var last] && Math.Abs(last.Load - load) <= SameLoad) _pieces[^1] = last with { End = _seen };
         else _pieces.Add(new Piece(_seen, load));
         (_reached, _counts) = (_seen, 0);
