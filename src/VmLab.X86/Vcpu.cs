@@ -201,6 +201,8 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
                     return StopReason.Breakpoint;
                 case Leave.Shutdown:
                     return StopReason.Shutdown;
+                case Leave.Crash:
+                    throw _translator!.Crash();
             }
         }
     }

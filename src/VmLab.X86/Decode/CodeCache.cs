@@ -86,6 +86,19 @@ sealed unsafe class CodeCache : IDisposable
     public bool Overlaps(ulong page, int offset, int length) =>
         _pages.TryGetValue(page, out CodePage? code) && (code.Granules & GranulesOf(offset, length)) != 0;
 
+    /// <summary>The block whose translation holds a host address, or the last before it.</summary>
+    public Block* BlockOf(byte* native)
+    {
+        Block* last = null;
+        foreach (nint found in _blocks.Values)
+        {
+            var block = (Block*)found;
+            bool isBefore = block->Native != Untranslated && block->Native <= native;
+            if (isBefore && (last == null || block->Native > last->Native)) last = block;
+        }
+        return last;
+    }
+
     public void DropPage(ulong page)
     {
         if (!_pages.Remove(page, out CodePage? code)) return;

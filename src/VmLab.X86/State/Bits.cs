@@ -130,4 +130,7 @@ public enum Leave : byte
 
     /// <summary>A triple fault.</summary>
     Shutdown,
+
+    /// <summary>Translated code touched memory that the host has not.</summary>
+    Crash,
 }

@@ -174,6 +174,9 @@ public unsafe struct CpuState
     /// <summary>In translated code: what two registers are too few for.</summary>
     public ulong Spill, SpillFlags;
 
+    /// <summary>The host address of the instruction at which translated code crashed.</summary>
+    public byte* CrashedAt;
+
     /// <summary>In translated code: operands from which the flags can be made again.</summary>
     public fixed ulong FlagSources[2];
 

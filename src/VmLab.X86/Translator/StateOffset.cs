@@ -5,7 +5,7 @@ static unsafe class StateOffset
 {
     public static readonly int
         Rip, Budget, Tlb, Leave, Left, ModeKey, BlockCache, SegmentBases, HostFlags, Spill,
-        SpillFlags, FlagSources, Returns, Cpl, Cr4, SystemFlags, TscOffset, TscAux, Deadline, HostMxcsr, CallerMxcsr, Xmm;
+        SpillFlags, FlagSources, Returns, CrashedAt, Cpl, Cr4, SystemFlags, TscOffset, TscAux, Deadline, HostMxcsr, CallerMxcsr, Xmm;
 
     static StateOffset()
     {
@@ -21,6 +21,7 @@ static unsafe class StateOffset
         SegmentBases = (int)((byte*)state.SegmentBases - start);
         HostFlags = (int)((byte*)&state.HostFlags - start);
         Returns = (int)((byte*)state.Returns - start);
+        CrashedAt = (int)((byte*)&state.CrashedAt - start);
         Cpl = (int)(&state.Cpl - start);
         Cr4 = (int)((byte*)&state.Cr4 - start);
         SystemFlags = (int)((byte*)&state.SystemFlags - start);

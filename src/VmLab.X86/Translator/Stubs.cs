@@ -26,6 +26,9 @@ unsafe struct Stubs
     /// <summary>Enters the block in R15, which is not translated; RIP is the start of its page.</summary>
     public byte* Interpret;
 
+    /// <summary>Leaves after a crash at the host address in R14.</summary>
+    public byte* Crash;
+
     // Guest registers in those of the same name, but RSP, which is in R13. R13 to R15 stay in the state.
     const ulong HashFactor = 0x9E37_79B9_7F4A_7C15;
     const int Saved = 6, LoadMxcsr = 2, StoreMxcsr = 3;
@@ -63,6 +66,10 @@ unsafe struct Stubs
 
         stubs.Next = e.At;
         EmitLeave(ref e, Leave.Next, stubs.Exit);
+
+        stubs.Crash = e.At;
+        e.Store(Place.State(StateOffset.CrashedAt), Host.R14);
+        EmitLeave(ref e, Leave.Crash, stubs.Exit);
 
         stubs.Find = e.At;
         e.Modrm(new(0x0B, IsWide: true), Host.R14, Place.State(StateOffset.ModeKey));          // OR: the key

@@ -71,6 +71,7 @@ sealed unsafe partial class Translator : IDisposable
         _empty = _e.At;
         state->EnterTranslated = Executable(_stubs.Enter);
         blocks.Untranslated = Executable(_stubs.Interpret);
+        CrashGuard.Watch(_memory.Executable, _memory.Executable + _memory.Size, Executable(_stubs.Crash));
     }
 
     /// <summary>Whether the host has what translated code is made of.</summary>
@@ -121,7 +122,20 @@ sealed unsafe partial class Translator : IDisposable
         return true;
     }
 
-    public void Dispose() => _memory.Dispose();
+    public void Dispose()
+    {
+        CrashGuard.Forget(_memory.Executable);
+        _memory.Dispose();
+    }
+
+    /// <summary>What happened when translated code crashed: an error of ours, or of the host's memory.</summary>
+    public InvalidOperationException Crash()
+    {
+        Block* block = _blocks.BlockOf(_s->CrashedAt);
+        string place = block == null ? "outside every block" : $"in the block of guest code at {_s->Rip + (block->Key & 0xFFF):X16}";
+        return new($"Translated code crashed {place}, {_s->CrashedAt - _memory.Executable} bytes into the host's code: it touched memory "
+            + "that the host has not. The engine interpreter runs the same guest without translated code.");
+    }
 
     bool Decode(Block* block)
     {
