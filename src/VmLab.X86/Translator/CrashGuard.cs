@@ -15,9 +15,11 @@ static unsafe partial class CrashGuard
 
     static readonly Lock s_lock = new();
     static readonly Region* s_regions = (Region*)NativeMemory.AllocZeroed(Capacity, (nuint)sizeof(Region));
-    static CodeMemory? s_handler;
+    static readonly CodeMemory? s_handler = Install();   // mapped for as long as signals may come
 
-    /// <summary>Host addresses of code, and where to go on when it crashes, with the address of the instruction in R14. The last has no end.</summary>
+    /// <summary>
+    /// Host addresses of code, and where to go on when it crashes, with the address of the instruction in R14. The last has no end.
+    /// </summary>
     struct Region
     {
         public ulong Start, End, Exit;
@@ -25,9 +27,9 @@ static unsafe partial class CrashGuard
 
     public static void Watch(byte* start, byte* end, byte* exit)
     {
+        if (s_handler == null) return;
         lock (s_lock)
         {
-            Install();
             Region* free = s_regions;
             while (free->Start != ulong.MaxValue && free->End != 0) free++;
             if (free == s_regions + Capacity - 1) return;   // one too many goes without
@@ -46,23 +48,24 @@ static unsafe partial class CrashGuard
         }
     }
 
-    static void Install()
+    /// <returns><see langword="null"/> where there is no handler to go on to.</returns>
+    static CodeMemory? Install()
     {
-        if (s_handler != null) return;
         byte* segv = stackalloc byte[ActionBytes], bus = stackalloc byte[ActionBytes];
-        if (SetAction(SigSegv, null, segv) != 0 || SetAction(SigBus, null, bus) != 0) return;
-        if (*(ulong*)segv <= 1 || *(ulong*)bus <= 1) return;   // there is none to go on to
-        s_handler = new CodeMemory(Environment.SystemPageSize);
-        Emit(*(ulong*)segv, *(ulong*)bus);
-        *(byte**)segv = *(byte**)bus = s_handler.Executable;
+        if (SetAction(SigSegv, null, segv) != 0 || SetAction(SigBus, null, bus) != 0) return null;
+        if (*(ulong*)segv <= 1 || *(ulong*)bus <= 1) return null;
+        var handler = new CodeMemory(Environment.SystemPageSize);
+        Emit(handler, *(ulong*)segv, *(ulong*)bus);
+        *(byte**)segv = *(byte**)bus = handler.Executable;
         _ = SetAction(SigSegv, segv, null);
         _ = SetAction(SigBus, bus, null);
+        return handler;
     }
 
     /// <summary>The handler: RDI is the signal, RDX the context.</summary>
-    static void Emit(ulong segvHandler, ulong busHandler)
+    static void Emit(CodeMemory memory, ulong segvHandler, ulong busHandler)
     {
-        var e = new Emitter(s_handler!.Writable, s_handler.Writable + s_handler.Size);
+        var e = new Emitter(memory.Writable, memory.Writable + memory.Size);
         e.Load(Host.Rax, Place.At(Host.Rdx, SavedRip));
         e.MoveImmediate(Host.Rcx, (ulong)s_regions);
         byte* next = e.At;

@@ -170,7 +170,8 @@ sealed unsafe partial class Translator
 
     /// <summary>Whether nothing is left of what the target was.</summary>
     static bool IsFresh(in Instruction i) =>
-        i.Mnemonic is Mnemonic.Mov or Mnemonic.Movzx or Mnemonic.Movsx or Mnemonic.Movsxd && i.Op0Kind == OpKind.Register && i.Op0Register.GetSize() >= 4;
+        i.Mnemonic is Mnemonic.Mov or Mnemonic.Movzx or Mnemonic.Movsx or Mnemonic.Movsxd
+        && i.Op0Kind == OpKind.Register && i.Op0Register.GetSize() >= 4;
 
     /// <summary>Whether a guest register that has none of the host can be named where the state has it.</summary>
     static bool MayStayHome(in Instruction i, Shape shape)
