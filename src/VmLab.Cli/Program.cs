@@ -68,7 +68,7 @@ static class Program
         var version = new Option<bool>("--version") { Description = "Shows the version." };
         var vmlab = new Command("vmlab", "Deterministic simulation testing for real, unmodified operating systems.")
         {
-            Run(), Replay(), Trace(), Repl(), Guests(), new HelpOption(), version,
+            Run(), Replay(), Trace(), Lockstep(), Repl(), Guests(), new HelpOption(), version,
         };
         vmlab.SetAction(parsed =>
         {
@@ -151,6 +151,27 @@ static class Program
                     Limit = parsed.GetValue(limit),
                 }));
         return trace;
+    }
+
+    static Command Lockstep()
+    {
+        const ulong Most = 1_000_000_000_000;
+        var file = new Argument<string>("FILE.csx") { Description = "The script." };
+        var arguments = new Argument<string[]>("args") { Description = "After --: the script's Args.", Arity = ArgumentArity.ZeroOrMore };
+        var step = new Option<ulong>("--step")
+        {
+            Description = "Counts, at most, from one comparison to the next; a quantum's end has one too.",
+            HelpName = "N",
+            DefaultValueFactory = _ => Machines.Lockstep.UsualStep,
+        };
+        var lockstep = new Command("lockstep", "Runs a script with every machine held against the interpreter, and stops where they part.")
+        {
+            file, arguments, step, s_threads, s_seed, s_hashes, s_engine,
+        };
+        lockstep.SetAction(parsed => RunCommand.Run(
+            parsed.GetRequiredValue(file), parsed.GetValue(arguments) ?? [],
+            Options(parsed) with { Lockstep = Math.Clamp(parsed.GetValue(step), 1, Most) }));
+        return lockstep;
     }
 
     static Command Repl()

@@ -21,6 +21,7 @@ public sealed class Machine : IDisposable
     readonly VirtualClock _clock = new();
     readonly Pc _pc;
     readonly Vcpu _cpu;
+    readonly HostTime _hostTime = new();
     bool _isInterrupted;
 
     /// <summary>
@@ -73,6 +74,9 @@ public sealed class Machine : IDisposable
     /// <summary>How often the monitor handled what, by reason.</summary>
     public ExitCounters Exits { get; } = new();
 
+    /// <summary>What the engine has done, and how fast.</summary>
+    public EngineCounters EngineCounters => _cpu.EngineCounters with { HostTime = _hostTime.Elapsed };
+
     public MemoryBus Memory { get; }
 
     /// <summary>The processor, for whoever looks into it between runs.</summary>
@@ -92,6 +96,7 @@ public sealed class Machine : IDisposable
     /// </summary>
     public void RunUntil(ulong time)
     {
+        _hostTime.Start();
         Hooks.Release();
         _isInterrupted = false;
         while (Status == MachineStatus.Running && _clock.Now < time && !Hooks.IsHeld && !_isInterrupted)
@@ -111,6 +116,7 @@ public sealed class Machine : IDisposable
             }
         }
         Advance();
+        _hostTime.Stop();
     }
 
     /// <summary>Machine time before which nothing happens in the machine unless something comes from outside; <see cref="Now"/> where
@@ -119,6 +125,9 @@ public sealed class Machine : IDisposable
 
     /// <summary>Ends the present <see cref="RunUntil"/> behind the instruction that called the device that calls this.</summary>
     public void Interrupt() => _isInterrupted = true;
+
+    /// <summary>The last <see cref="RunUntil"/> was ended by <see cref="Interrupt"/>.</summary>
+    internal bool IsInterrupted => _isInterrupted;
 
     /// <summary>The processor executes nothing, while clock and devices go on.</summary>
     public bool IsStalled { get; set; }
@@ -166,11 +175,16 @@ public sealed class Machine : IDisposable
     public void Reset() => Stop(MachineStatus.Reset);
 
     /// <summary>Hash of all that the guest could ever see: processor, RAM, devices, random streams.</summary>
-    public ulong StateHash()
+    public ulong StateHash() => Hash(withMemory: true);
+
+    /// <summary>As <see cref="StateHash"/>, of all but RAM.</summary>
+    internal ulong ChipHash() => Hash(withMemory: false);
+
+    ulong Hash(bool withMemory)
     {
         var hash = new StateHash().Add(_clock.Now).Add((ulong)Status);
         _cpu.AddTo(hash);
-        hash.Add(_ram.Hash());
+        if (withMemory) hash.Add(_ram.Hash());
         _pc.AddTo(hash);
         _pc.Devices.AddTo(hash);
         return hash.Value;

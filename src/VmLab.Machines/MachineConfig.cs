@@ -11,6 +11,9 @@ public sealed record MachineConfig(string Name, ByteSize Memory, IBootable Guest
     public ImmutableArray<DeviceSpec> Devices { get; init; } = [];
 
     public Engine Engine { get; init; }
+
+    /// <summary>Counts after which a lab holds it against the interpreter (see <see cref="Machines.Lockstep"/>), or <see langword="null"/>.</summary>
+    public ulong? Lockstep { get; init; }
 }
 
 public enum MachineStatus

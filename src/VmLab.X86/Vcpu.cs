@@ -45,6 +45,7 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
     readonly CpuState* _s;
     Translator? _translator;
     GCHandle _self;
+    ulong _run, _flushes;
     bool _isDisposed;
 
     public Vcpu(VcpuBoard board, Rng random)
@@ -93,6 +94,7 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
         Flags.SetArithmetic(_s, Flags.Arithmetic(_s));   // of all that mean the same, one: whichever engine made them
         ulong used = counts - (ulong)_s->Budget;
         Retired += used;
+        _run += used;
         _board.Clock.Now = start + used;
         return reason;
     }
@@ -112,8 +114,15 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
         _builder.Warmth = warmth;
     }
 
-    /// <summary>Blocks translated so far.</summary>
-    public ulong TranslatedBlocks => _translator?.Count ?? 0;
+    /// <summary>What the engine has done so far.</summary>
+    public EngineCounters EngineCounters => new()
+    {
+        TranslatedBlocks = _translator?.Count ?? 0,
+        Code = new ByteSize((ulong)(_translator?.Size ?? 0)),
+        Flushes = _flushes,
+        Exits = [.. Enum.GetValues<EngineExit>().Select(reason => (reason, _s->EngineExits[(int)reason]))],
+        Run = _run,
+    };
 
     internal bool Translate(Block* block) => _translator!.Translate(block);
 

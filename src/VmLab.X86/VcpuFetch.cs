@@ -89,6 +89,7 @@ public sealed unsafe partial class Vcpu
 
     void DropCode()
     {
+        _flushes++;
         _code.Flush();
         _translator?.Flush();
         _crossings.Clear();

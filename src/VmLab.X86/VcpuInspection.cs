@@ -1,3 +1,6 @@
+using System.Globalization;
+using System.Runtime.InteropServices;
+using System.Text;
 using VmLab.Core;
 
 namespace VmLab.X86;
@@ -5,6 +8,9 @@ namespace VmLab.X86;
 // What others may see and set between runs.
 public sealed unsafe partial class Vcpu
 {
+    static readonly string[] s_names =
+        ["rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"];
+
     /// <summary>Whether anything could end a HLT: interrupts are on, or an NMI is pending.</summary>
     public bool CanWake => (_s->SystemFlags & Rflags.Interrupt) != 0 || _s->NmiPending != 0;
 
@@ -31,6 +37,49 @@ public sealed unsafe partial class Vcpu
     public ulong Register(int number) => _s->Gpr[number];
 
     public void SetRegister(int number, ulong value) => _s->Gpr[number] = value;
+
+    /// <summary>The translation of the block at a physical address, in the present mode.</summary>
+    /// <returns><see langword="null"/> where no such block is translated.</returns>
+    public TranslatedCode? TranslationAt(ulong physical)
+    {
+        ulong page = physical >> GuestMemory.PageShift;
+        if (_translator is null || !_ram.IsRam(page)) return null;
+        byte* code = _ram.ReadPointer(page) + (physical & (GuestMemory.PageSize - 1));
+        Block* block = _code.Find((ulong)code | _s->ModeKey);
+        if (block == null || block->Native == _code.Untranslated) return null;
+        int hostLength = (int)(_code.EndOfNative(block, _translator.End) - block->Native);
+        return new(
+            block->Count, new ReadOnlySpan<byte>(code, block->Length).ToArray(),
+            (ulong)block->Native, new ReadOnlySpan<byte>(block->Native, hostLength).ToArray());
+    }
+
+    /// <summary>The general registers, RIP and RFLAGS, as a table of five lines.</summary>
+    public override string ToString()
+    {
+        var text = new StringBuilder();
+        for (int i = 0; i < s_names.Length; i++)
+            text.Append(CultureInfo.InvariantCulture, $"{s_names[i],-3} {Register(i):x16}{(i % 4 == 3 ? '\n' : ' ')}");
+        return text.Append(CultureInfo.InvariantCulture, $"rip {Rip:x16} rflags {RflagsValue:x}").ToString();
+    }
+
+    /// <summary>The registers that differ from another processor's: name, value here, value there.</summary>
+    public IEnumerable<(string Name, string Here, string There)> DifferencesFrom(Vcpu other) =>
+        Named.Zip(other.Named, (mine, its) => (mine.Name, mine.Value, its.Value)).Where(pair => pair.Item2 != pair.Item3);
+
+    IEnumerable<(string Name, string Value)> Named =>
+    [
+        .. s_names.Select((name, i) => (name, Hex(Register(i)))),
+        ("rip", Hex(Rip)), ("rflags", Hex(RflagsValue)), ("cpl", Hex((ulong)PrivilegeLevel)),
+        .. new[] { 0, 2, 3, 4, 8 }.Select(number => ($"cr{number}", Hex(ControlRegister(number)))), ("efer", Hex(ExtendedFeatures)),
+        .. Enumerable.Range(0, CpuState.SegmentCount).Select(i => ($"segment {i}", SegmentRegister(i).ToString())),
+        .. new[] { 0, 1, 2, 3, 6, 7 }.Select(number => ($"dr{number}", Hex(DebugRegister(number)))),
+        ("mxcsr", Hex(Mxcsr)), ("x87", Convert.ToHexStringLower(Bytes(X87))),
+        .. Enumerable.Range(0, 16).Select(i => ($"xmm{i}", Xmm(i).ToString("x32", CultureInfo.InvariantCulture))),
+    ];
+
+    static ReadOnlySpan<byte> Bytes(in Floating.X87State x87) => MemoryMarshal.AsBytes(new ReadOnlySpan<Floating.X87State>(in x87));
+
+    static string Hex(ulong value) => value.ToString("x16", CultureInfo.InvariantCulture);
 
     /// <summary>The state in front of the engines' scratch.</summary>
     Span<byte> Remembered => new(_s, (int)((byte*)&_s->Budget - (byte*)_s));
@@ -78,8 +127,7 @@ public sealed unsafe partial class Vcpu
             | (ulong)_s->NmiPending << 32 | (ulong)_s->TrapPending << 40 | (IsLeftInRepetition ? 1UL << 56 : 0));
         hash.Add(_s->Mxcsr);
         for (int i = 0; i < 32; i++) hash.Add(_s->Xmm[i]);
-        Floating.X87State x87 = _s->X87;
-        hash.Add(System.Runtime.InteropServices.MemoryMarshal.AsBytes(new ReadOnlySpan<Floating.X87State>(in x87)));
+        hash.Add(Bytes(_s->X87));
         hash.AddRecord(_s->Random);
     }
 }

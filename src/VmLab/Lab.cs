@@ -97,6 +97,8 @@ public sealed partial class Lab : IAsyncDisposable
 
     internal Engine Engine => _options.Engine;
 
+    internal ulong? Lockstep => _options.Lockstep;
+
     internal bool KeepsHashes => _hashes is not null;
 
     /// <exception cref="LabException">No machine of this lab has that name.</exception>

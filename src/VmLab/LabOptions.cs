@@ -20,6 +20,12 @@ public sealed record LabOptions
     /// <summary>What runs the instructions of machines that do not say it themselves.</summary>
     public Engine Engine { get; init; }
 
+    /// <summary>
+    /// Counts, at most, after which each machine is held against the interpreter; <see langword="null"/>: never. A machine that differs
+    /// fails the lab with both states and the code that parted them; see <see cref="Machines.Lockstep"/>.
+    /// </summary>
+    public ulong? Lockstep { get; init; }
+
     /// <summary>How long, in guest time, an await may take that states no limit itself.</summary>
     public TimeSpan Limit { get; init; } = TimeSpan.FromSeconds(60);
 

@@ -65,6 +65,9 @@ public sealed partial class Vm
     /// <summary>How often control came to the monitor since power-on, by reason.</summary>
     public ExitCounters Exits => Powered.Machine.Exits;
 
+    /// <summary>What the engine that runs the machine has done, and how fast; it shows in no result.</summary>
+    public EngineCounters Engine => Powered.Machine.EngineCounters;
+
     /// <summary>Instructions, REP iterations and deliveries since power-on.</summary>
     public ulong Retired => Powered.Machine.Retired;
 
@@ -367,7 +370,10 @@ public sealed partial class Vm
     {
         string stream = powerOn == 0 ? Name : $"{Name}, power-on {powerOn + 1}";
         ulong seed = Rng.FromSeed(Lab.Seed).Child("machines").Child(stream).Next();
-        return new MachineConfig(Name, Spec.MemorySize, _guest, seed) { Devices = Spec.Devices, Engine = Spec.Engine ?? Lab.Engine };
+        return new MachineConfig(Name, Spec.MemorySize, _guest, seed)
+        {
+            Devices = Spec.Devices, Engine = Spec.Engine ?? Lab.Engine, Lockstep = Lab.Lockstep,
+        };
     }
 
     void DeliverToConsole(Arrival arrival)

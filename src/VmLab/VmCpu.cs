@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text;
 using VmLab.Core;
 using VmLab.Machines;
 using VmLab.X86;
@@ -103,14 +102,7 @@ public sealed class VmCpu
     }
 
     /// <summary>The general registers, RIP and RFLAGS, as a table of five lines.</summary>
-    public override string ToString()
-    {
-        string[] names = ["rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"];
-        var text = new StringBuilder();
-        for (int i = 0; i < names.Length; i++)
-            text.Append(CultureInfo.InvariantCulture, $"{names[i],-3} {Register(i):x16}{(i % 4 == 3 ? '\n' : ' ')}");
-        return text.Append(CultureInfo.InvariantCulture, $"rip {Rip:x16} rflags {Rflags:x}").ToString();
-    }
+    public override string ToString() => Cpu.ToString();
 
     Hook<BreakpointHit> BreakAt(ulong address, string name, Action<VmCpu>? met) => new(
         _vm, $"{_vm.Name} did not come to {name}", met is null ? null : _ => met(this),

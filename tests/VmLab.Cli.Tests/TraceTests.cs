@@ -29,6 +29,23 @@ public sealed class TraceTests
     }
 
     [Test]
+    public void A_script_runs_in_lock_step_as_it_runs_alone()
+    {
+        string script = File("lab.csx", """
+            #r "nuget: VmLab, 0.1.0"
+            using VmLab;
+            var fleet = Fleet.Define("bare").Vm("bare", out var bare, vm => vm.Memory(4.MiB).Boot(
+                Guest.Program(asm => { var loop = asm.CreateLabel(); asm.Label(ref loop); asm.add(Iced.Intel.AssemblerRegisters.eax, 3); asm.jmp(loop); })));
+            await Lab.RunAsync(fleet, async lab => { await lab.RunFor(1.Milliseconds); WriteLine(lab[bare].StateHash); });
+            """);
+        Ending alone = Vmlab.Run("run", script);
+
+        Assert.That(alone.Code, Is.Zero);
+        Assert.That(alone.Output, Is.Not.Empty);
+        Assert.That(Vmlab.Run("lockstep", script, "--step", "1000"), Is.EqualTo(alone));
+    }
+
+    [Test]
     public void Two_traces_that_part_end_with_1_and_show_where() => Assert.That(
         Vmlab.Run("trace", "--compare", File("a", "one\ntwo\nthree\n"), File("b", "one\ntwo\n")),
         Is.EqualTo(new Ending(1, "The traces part at line 3:\n  one\n  two\n< three\n> (the end)\n", "")));

@@ -49,6 +49,28 @@ public sealed class BareMetalTests
     }
 
     [Test]
+    [Platform("Linux")]
+    public void What_the_engine_did_is_told_and_shows_in_no_hash()
+    {
+        var (translator, translated) = Counted(Engine.Translator);
+        var (interpreter, interpreted) = Counted(Engine.Interpreter);
+
+        Assert.That(translated, Is.EqualTo(interpreted));
+        Assert.That(translator.TranslatedBlocks, Is.GreaterThan(0));
+        Assert.That(translator.Code, Is.GreaterThan(1.KiB));
+        Assert.That(translator.Exits.Sum(exit => (long)exit.Count), Is.GreaterThan(0));
+        Assert.That(translator[EngineExit.Block], Is.GreaterThan(0));
+        Assert.That((interpreter.TranslatedBlocks, interpreter.Code), Is.EqualTo((0UL, 0.KiB)));
+        Assert.That(interpreter.Exits.Sum(exit => (long)exit.Count), Is.Zero);
+        Assert.That(new[] { translator.Run, interpreter.Run }, Is.All.GreaterThan(10_000_000));
+        Assert.That(new[] { translator.Mips, interpreter.Mips }, Is.All.GreaterThan(0));
+    }
+
+    [Test]
+    public void Machines_held_against_the_interpreter_do_what_they_do_alone() =>
+        Assert.That(Record(new LabOptions { Lockstep = 20_000 }), Is.EqualTo(Record(new LabOptions())));
+
+    [Test]
     public void A_guest_that_triple_faults_is_told_with_its_RIP() => Pump.Run(async () =>
     {
         await using Lab lab = await Lab.StartAsync(Fleet.Define("f")
@@ -120,6 +142,19 @@ public sealed class BareMetalTests
         asm.jmp(again);
     }
 
+    static (EngineCounters Counters, ulong Hash) Counted(Engine engine)
+    {
+        EngineCounters? counters = null;
+        ulong hash = 0;
+        Pump.Run(async () =>
+        {
+            await using Lab lab = await Lab.StartAsync(s_unequal);
+            await lab.RunFor(20.Milliseconds);
+            (counters, hash) = (lab["writes"].Engine, lab["writes"].StateHash);
+        }, new LabOptions { Engine = engine });
+        return (counters!, hash);
+    }
+
     static Run Record(LabOptions options, Action<Dictionary<string, Machine>>? plant = null)
     {
         string path = Path.Combine(TestContext.CurrentContext.WorkDirectory, $"unequal-{Guid.NewGuid():N}.txt");
@@ -127,8 +162,12 @@ public sealed class BareMetalTests
         var machines = new Dictionary<string, Machine>();
         Pump.Run(async () =>
         {
-            await using Lab lab = await Lab.StartAsync(s_unequal, null, (config, pool, _) =>
-                new PcMachine(machines[config.Name] = new Machine(config, pool)));
+            await using Lab lab = await Lab.StartAsync(s_unequal, null, (config, pool, moment) =>
+            {
+                IMachine machine = PcMachine.Build(config, pool, moment);
+                machines[config.Name] = machine.Pc;
+                return machine;
+            });
             await lab.RunFor(60.Milliseconds);
             plant?.Invoke(machines);
             await lab.RunFor(50.Milliseconds);

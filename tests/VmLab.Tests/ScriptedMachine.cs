@@ -44,6 +44,7 @@ sealed class ScriptedMachine : IMachine
     public ulong Now { get; private set; }
     public MachineStatus Status { get; private set; }
     public ulong Retired => Now;
+    public EngineCounters EngineCounters { get; } = new();
     public ExitCounters Exits { get; } = new();
     public Machine Pc => throw new NotSupportedException("A scripted machine has no processor.");
     public bool IsHeld => false;

@@ -47,7 +47,7 @@ public sealed unsafe class GuestCpu : IDisposable
     }
 
     /// <summary>Blocks translated so far.</summary>
-    public ulong TranslatedBlocks => _cpu.TranslatedBlocks;
+    public ulong TranslatedBlocks => _cpu.EngineCounters.TranslatedBlocks;
 
     CpuState* State => _cpu.State;
 

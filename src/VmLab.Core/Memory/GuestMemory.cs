@@ -18,7 +18,8 @@ public sealed unsafe class GuestMemory : IDisposable
     /// <summary>Where RAM makes room for devices, and where it goes on.</summary>
     public const ulong LowTop = 0xC000_0000, HighBase = 0x1_0000_0000;
 
-    static readonly ulong s_zeroPageHash = XxHash3.HashToUInt64(new byte[PageSize]);
+    static readonly byte[] s_zeroPage = new byte[PageSize];
+    static readonly ulong s_zeroPageHash = XxHash3.HashToUInt64(s_zeroPage);
 
     readonly FramePool _pool;
     readonly MemoryLeaf[] _leaves;
@@ -188,6 +189,25 @@ public sealed unsafe class GuestMemory : IDisposable
             hash.Add(frame == 0 ? s_zeroPageHash : XxHash3.HashToUInt64(new ReadOnlySpan<byte>(_pool.Pointer(frame), PageSize)));
         }
         return hash.Value;
+    }
+
+    /// <summary>Physical address of the first byte that differs from a memory of this size and pool; <see langword="null"/> for none.</summary>
+    /// <remarks>Costs a step for each 2 MiB of RAM and the comparison of each page whose frame is another.</remarks>
+    public ulong? FirstDifference(GuestMemory other)
+    {
+        for (int leaf = 0; leaf < _leaves.Length; leaf++)
+        {
+            ReadOnlySpan<uint> here = _leaves[leaf].Frames, there = other._leaves[leaf].Frames;
+            for (int i = here.CommonPrefixLength(there); i < here.Length; i++)
+            {
+                if (here[i] == there[i]) continue;
+                int same = Bytes(here[i]).CommonPrefixLength(Bytes(there[i]));
+                if (same < PageSize) return ((ulong)leaf << MemoryLeaf.Shift | (uint)i) << PageShift | (uint)same;
+            }
+        }
+        return null;
+
+        ReadOnlySpan<byte> Bytes(uint frame) => frame == 0 ? s_zeroPage : new ReadOnlySpan<byte>(_pool.Pointer(frame), PageSize);
     }
 
     /// <summary>Takes a moment: all pages are clean again, and shared with it.</summary>

@@ -61,6 +61,17 @@ sealed unsafe class CodeCache : IDisposable
         return Find(header.Key);
     }
 
+    /// <summary>Where a block's translation ends: at the next one, or at the end of all.</summary>
+    public byte* EndOfNative(Block* block, byte* end)
+    {
+        foreach (nint other in _blocks.Values)
+        {
+            byte* native = ((Block*)other)->Native;
+            if (native > block->Native && native < end) end = native;
+        }
+        return end;
+    }
+
     /// <summary>Copies a block into the arena without keeping it.</summary>
     public Block* Allocate(Block header, Op* ops, int opCount)
     {

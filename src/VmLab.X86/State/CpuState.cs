@@ -15,7 +15,7 @@ namespace VmLab.X86;
 public unsafe struct CpuState
 {
     public const int GprOffset = 0, ZeroOffset = 128, RipOffset = 136;
-    public const int SegmentCount = 6, NoSegment = 6;
+    public const int SegmentCount = 6, NoSegment = 6, EngineExitCount = (int)EngineExit.Instruction + 1;
 
     public const int CachedReturns = 64;
 
@@ -182,6 +182,9 @@ public unsafe struct CpuState
 
     /// <summary>Of translated code, by where the stack had the return address: the key of the code to return to, and its translation.</summary>
     public fixed ulong Returns[2 * CachedReturns];
+
+    /// <summary>How often translated code was left, by <see cref="EngineExit"/>.</summary>
+    public fixed ulong EngineExits[EngineExitCount];
 
     /// <summary>A GC handle of the managed processor around this state.</summary>
     public nint Owner;

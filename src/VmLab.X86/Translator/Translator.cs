@@ -82,6 +82,12 @@ sealed unsafe partial class Translator : IDisposable
     /// <summary>Blocks translated since the start.</summary>
     public ulong Count { get; private set; }
 
+    /// <summary>Bytes of code at present.</summary>
+    public int Size => (int)(_e.At - _memory.Writable);
+
+    /// <summary>Where the host would run what is translated next.</summary>
+    public byte* End => Executable(_e.At);
+
     /// <summary>Has the calling thread's translated code find this processor's state, until another's is bound to it.</summary>
     public void Bind() => ((delegate* unmanaged<CpuState*, void>)Executable(_stubs.Bind))(_s);
 

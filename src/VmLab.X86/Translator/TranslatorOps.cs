@@ -29,11 +29,17 @@ static unsafe class TranslatorOps
         Op* next = ((delegate* unmanaged<CpuState*, ulong, Op*>)s->EnterTranslated)(s, op->Immediate);
         Flags.SetArithmetic(s, Unpack(s->HostFlags));
         s->Mxcsr |= s->HostMxcsr & FloatContext.ExceptionFlags;
+        s->EngineExits[(int)ReasonOf(s, next)]++;
         return next;
     }
 
     /// <summary>A block that cannot be translated.</summary>
     public static Op* Pass(CpuState* s, Op* op) => op + 1;
+
+    // A block's first op is of no instruction.
+    static EngineExit ReasonOf(CpuState* s, Op* next) =>
+        next != null ? next->Length == 0 ? EngineExit.Block : EngineExit.Instruction
+        : s->Leave == Leave.Link ? EngineExit.Link : EngineExit.Search;
 
     // AH is the low byte of RFLAGS, AL is OF.
     static ushort Pack(ulong flags) => (ushort)((flags & 0xFF) << 8 | flags >> 11 & 1);

@@ -22,6 +22,8 @@ interface IMachine : IDisposable
 
     ExitCounters Exits { get; }
 
+    EngineCounters EngineCounters { get; }
+
     /// <summary>
     /// Called with each byte the guest sends, at machine time <see cref="Now"/>, on the thread that runs the machine.
     /// </summary>

@@ -9,7 +9,7 @@ using VmLab.Machines.Gdb;
 namespace VmLab.Running;
 
 /// <summary>The emulated PC, as the lab sees it.</summary>
-sealed class PcMachine(Machine machine) : IMachine
+sealed class PcMachine(Machine machine, Lockstep? lockstep = null) : IMachine
 {
     GdbServer? _gdb;
 
@@ -17,6 +17,7 @@ sealed class PcMachine(Machine machine) : IMachine
     public MachineStatus Status => machine.Status;
     public ulong Retired => machine.Retired;
     public ExitCounters Exits => machine.Exits;
+    public EngineCounters EngineCounters => machine.EngineCounters;
 
     public Machine Pc => machine;
     public bool IsHeld => machine.Hooks.IsHeld;
@@ -24,8 +25,11 @@ sealed class PcMachine(Machine machine) : IMachine
     public ulong Rip => machine.Cpu.Rip;
     public ulong Rflags => machine.Cpu.RflagsValue;
 
-    public static IMachine Build(MachineConfig config, FramePool pool, MachineMoment? moment) =>
-        new PcMachine(moment is null ? new Machine(config, pool) : new Machine(config, pool, moment));
+    public static IMachine Build(MachineConfig config, FramePool pool, MachineMoment? moment)
+    {
+        Machine machine = moment is null ? new(config, pool) : new(config, pool, moment);
+        return new PcMachine(machine, config.Lockstep is { } step ? Lockstep.WithInterpreter(machine, pool, step) : null);
+    }
 
     public void Connect(Action<byte> console, Action<byte> channel)
     {
@@ -65,8 +69,9 @@ sealed class PcMachine(Machine machine) : IMachine
 
     public void RunUntil(ulong time)
     {
-        if (_gdb is null) machine.RunUntil(time);
-        else _gdb.RunUntil(time);
+        if (_gdb is not null) _gdb.RunUntil(time);
+        else if (lockstep is not null) lockstep.RunUntil(time);
+        else machine.RunUntil(time);
     }
 
     public void PowerOff() => machine.PowerOff();
@@ -83,7 +88,11 @@ sealed class PcMachine(Machine machine) : IMachine
         _gdb?.Rewind();
     }
 
-    public void Dispose() => machine.Dispose();
+    public void Dispose()
+    {
+        lockstep?.Dispose();
+        machine.Dispose();
+    }
 
     VirtioNet Card(MacAddress address) => machine.Virtio.OfType<VirtioNet>().First(card => card.Address == address);
 }
