@@ -92,6 +92,30 @@ public sealed class QcowTests
     }
 
     [Test]
+    public void Of_a_file_with_snapshots_the_present_is_read()
+    {
+        MakeSnapshots();
+
+        using ImageFile image = ImageFile.Open(File("disk.qcow2"));
+
+        Assert.That(All(image), Is.EqualTo(System.IO.File.ReadAllBytes(File("disk.img"))));
+    }
+
+    [Test]
+    public void Damaged_snapshot_is_refused()
+    {
+        MakeSnapshots();
+        byte[] bytes = System.IO.File.ReadAllBytes(File("disk.qcow2"));
+        int snapshot = (int)BinaryPrimitives.ReadUInt64BigEndian(bytes.AsSpan(64));
+        int table = (int)BinaryPrimitives.ReadUInt64BigEndian(bytes.AsSpan(snapshot));
+        bytes[table + 7] ^= 1;
+        System.IO.File.WriteAllBytes(File("disk.qcow2"), bytes);
+
+        var refusal = Assert.Throws<DamagedImageException>(() => ImageFile.Open(File("disk.qcow2")))!;
+        Assert.That(refusal.Rule, Is.EqualTo("reserved bits in a first-level table"));
+    }
+
+    [Test]
     public void Qemu_finds_nothing_wrong_with_what_is_saved()
     {
         RequireQemu();
@@ -115,6 +139,8 @@ public sealed class QcowTests
     [TestCase(40, 8, 0x10200UL, "a table lies outside the file")]
     [TestCase(48, 8, 0x10000UL, "a cluster is used twice")]
     [TestCase(56, 4, 0UL, "bad reference count table size")]
+    [TestCase(60, 4, 1UL, "a table lies outside the file")]
+    [TestCase(60, 4, 257UL, "too many internal snapshots")]
     [TestCase(72, 8, 2UL, "marked as corrupt")]
     [TestCase(72, 8, 16UL, "unsupported features")]
     [TestCase(72, 8, 8UL, "bad compression type")]
@@ -130,6 +156,9 @@ public sealed class QcowTests
     [TestCase(L2 * Cluster, 8, 0x8000_0100_0000_0000UL, "a cluster lies outside the file")]
     [TestCase(L2 * Cluster, 8, 0x8000_0000_0004_0000UL, "a cluster is used twice")]
     [TestCase(L2 * Cluster, 8, 0x4000_0100_0000_0000UL, "a compressed cluster lies outside the file")]
+    [TestCase(L1 * Cluster, 8, 0x8000_0000_0000_0000UL, "an entry without a cluster of its own is flagged")]
+    [TestCase(L2 * Cluster, 8, 0x8000_0000_0000_0000UL, "an entry without a cluster of its own is flagged")]
+    [TestCase(L2 * Cluster, 8, 0xC000_0000_0003_0000UL, "an entry without a cluster of its own is flagged")]
     public void Damage_is_refused_by_the_rule_that_it_breaks(int at, int width, ulong value, string rule)
     {
         DiskExport.Write(Drive(), File("disk.qcow2"));
@@ -222,6 +251,18 @@ public sealed class QcowTests
     }
 
     static void RequireQemu() => Assume.That(HasQemu, "qemu-img is not installed (Debian: apt-get install qemu-utils)");
+
+    /// <summary>Makes a disk.qcow2 that shares clusters with two internal snapshots, and a disk.img of its present state.</summary>
+    void MakeSnapshots()
+    {
+        RequireQemu();
+        DiskExport.Write(Drive(), File("disk.qcow2"));
+        QemuImg("snapshot -c first disk.qcow2");
+        RunTool("qemu-io", "-c", "write -P 0x55 1000k 100k", File("disk.qcow2"));
+        QemuImg("snapshot -c second disk.qcow2");
+        RunTool("qemu-io", "-c", "write -z 0 64k", File("disk.qcow2"));
+        QemuImg("convert -O raw disk.qcow2 disk.img");
+    }
 
     string File(string name) => Path.Combine(_folder, name);
 

@@ -8,7 +8,10 @@ namespace VmLab.Devices.Storage.Qcow;
 sealed class QcowCheck(
     QcowHeader header, ulong length, Func<string, string, DamagedImageException> refuse, Func<ulong, ulong, ulong[]> readTable)
 {
-    const ulong Copied = 1UL << 63;
+    /// <summary>The most internal snapshots that a file may have.</summary>
+    public const uint MostSnapshots = 256;
+
+    const ulong Copied = 1UL << 63, MostSnapshotBytes = 1 << 20, SnapshotWords = 5;
 
     readonly Dictionary<ulong, ulong> _uses = [];
     readonly Dictionary<ulong, bool> _isCopied = [];   // clusters whose entry says whether they are counted once
@@ -20,18 +23,8 @@ sealed class QcowCheck(
         UseRange(0, 1);
         UseRange(header.L1Offset, tables.Length * 8);
         UseRange(header.RefcountOffset, header.RefcountClusters * (long)header.ClusterSize);
-        foreach (ulong entry in tables)
-        {
-            if (QcowImage.HasReservedBits(entry)) throw refuse("reserved bits in a first-level table", $"An entry is 0x{entry:x}.");
-            ulong table = QcowImage.AddressOf(entry);
-            if (table == 0) continue;
-            if (table % header.ClusterSize != 0) throw refuse("a second-level table is not aligned", $"It is said to be at byte {table}.");
-            ulong[] clusters = readTable(table, header.ClusterSize / 8);
-            if (!entries.TryAdd(table, clusters)) throw refuse("a second-level table is used twice", $"It is at byte {table}.");
-            UseRange(table, (long)header.ClusterSize);
-            _isCopied[table / header.ClusterSize] = (entry & Copied) != 0;
-            foreach (ulong cluster in clusters) UseCluster(cluster);
-        }
+        UseTables(tables, entries, isShared: false);
+        if (header.SnapshotsOffset != 0 || header.Snapshots > 0) UseSnapshots();
         CheckCounts();
     }
 
@@ -43,10 +36,46 @@ sealed class QcowCheck(
         return (at, (sectors + 1) * 512 - at % 512);
     }
 
-    void UseCluster(ulong entry)
+    /// <param name="entries">Is given each second-level table, by where it lies.</param>
+    /// <param name="isShared">Of a snapshot, which others may share its clusters with.</param>
+    void UseTables(ulong[] tables, Dictionary<ulong, ulong[]> entries, bool isShared)
+    {
+        foreach (ulong entry in tables)
+        {
+            if (QcowImage.HasReservedBits(entry)) throw refuse("reserved bits in a first-level table", $"An entry is 0x{entry:x}.");
+            ulong table = QcowImage.AddressOf(entry);
+            if (table == 0) CheckUnflagged(entry);
+            if (table == 0) continue;
+            if (table % header.ClusterSize != 0) throw refuse("a second-level table is not aligned", $"It is said to be at byte {table}.");
+            ulong[] clusters = readTable(table, header.ClusterSize / 8);
+            if (!entries.TryAdd(table, clusters)) throw refuse("a second-level table is used twice", $"It is at byte {table}.");
+            UseOwn(table, entry, isShared);
+            foreach (ulong cluster in clusters) UseCluster(cluster, isShared);
+        }
+    }
+
+    // A snapshot: five numbers, of which the first is where its first-level table is, then extra data, identifier and name.
+    void UseSnapshots()
+    {
+        ulong at = header.SnapshotsOffset, count = 0;   // the last may end without padding
+        ulong[] words = readTable(at, Math.Min(length - Math.Min(at, length), MostSnapshotBytes) / 8);
+        for (uint i = 0; i < header.Snapshots; i++)
+        {
+            ulong next = (count + 7) / 8;
+            if (next + SnapshotWords > (ulong)words.Length) throw refuse("a snapshot lies outside the file", $"It is number {i + 1}.");
+            ulong table = words[next], sizes = words[next + 1];
+            UseRange(table, (long)(sizes >> 32) * 8);
+            UseTables(readTable(table, sizes >> 32), [], isShared: true);
+            count = (next + SnapshotWords) * 8 + (uint)words[next + 4] + (sizes >> 16 & 0xFFFF) + (sizes & 0xFFFF);
+        }
+        UseRange(at, (long)count);
+    }
+
+    void UseCluster(ulong entry, bool isShared)
     {
         if (QcowImage.IsCompressed(entry))
         {
+            CheckUnflagged(entry);
             (ulong at, ulong count) = CompressedRange(entry, header.ClusterBits);
             if (at == 0 || at >= length) throw refuse("a compressed cluster lies outside the file", $"It is said to be at byte {at}.");
             ulong last = Math.Min(at + count, length) - 1;
@@ -56,12 +85,27 @@ sealed class QcowCheck(
         if (QcowImage.HasReservedClusterBits(entry, header.Version))
             throw refuse("reserved bits in a second-level table", $"An entry is 0x{entry:x}.");
         ulong address = QcowImage.AddressOf(entry);
+        if (address == 0) CheckUnflagged(entry);
         if (address == 0) return;
         if (address % header.ClusterSize != 0) throw refuse("a cluster is not aligned", $"It is said to be at byte {address}.");
         // The file may end inside its last cluster, though not before it.
         if (address >= length) throw refuse("a cluster lies outside the file", $"It is said to be at byte {address}.");
-        if (!Use(address / header.ClusterSize)) throw refuse("a cluster is used twice", $"It is at byte {address}.");
+        UseOwn(address, entry, isShared);
+    }
+
+    /// <summary>Notes the cluster that an entry leads to; of the present state, it leads nowhere else.</summary>
+    void UseOwn(ulong address, ulong entry, bool isShared)
+    {
+        bool isFirst = Use(address / header.ClusterSize);
+        if (isShared) return;
+        if (!isFirst) throw refuse("a cluster is used twice", $"It is at byte {address}.");
         _isCopied[address / header.ClusterSize] = (entry & Copied) != 0;
+    }
+
+    // Only what has a cluster of its own may say that it is counted once.
+    void CheckUnflagged(ulong entry)
+    {
+        if ((entry & Copied) != 0) throw refuse("an entry without a cluster of its own is flagged", $"It is 0x{entry:x}.");
     }
 
     void UseRange(ulong at, long count)

@@ -15,8 +15,8 @@ enum QcowCompression : byte
 /// <param name="RefcountOrder">Binary logarithm of a reference count's width in bits.</param>
 readonly record struct QcowHeader(
     uint Version, ulong BackingOffset, uint BackingLength, int ClusterBits, ulong Size, uint Encryption, uint L1Entries, ulong L1Offset,
-    ulong RefcountOffset, uint RefcountClusters, uint Snapshots, ulong Incompatible, int RefcountOrder, uint HeaderLength,
-    QcowCompression Compression)
+    ulong RefcountOffset, uint RefcountClusters, uint Snapshots, ulong SnapshotsOffset, ulong Incompatible, int RefcountOrder,
+    uint HeaderLength, QcowCompression Compression)
 {
     public const uint Magic = 0x514649FB;
     public const int OldLength = 72, Length = 104, LongestLength = 112;
@@ -37,8 +37,8 @@ readonly record struct QcowHeader(
         uint length = isOld ? OldLength : Word(bytes, 100);
         return new QcowHeader(
             version, Long(bytes, 8), Word(bytes, 16), (int)Math.Min(Word(bytes, 20), 64), Long(bytes, 24), Word(bytes, 32), Word(bytes, 36),
-            Long(bytes, 40), Long(bytes, 48), Word(bytes, 56), Word(bytes, 60), isOld ? 0 : Long(bytes, 72),
-            isOld ? 4 : (int)Math.Min(Word(bytes, 96), 64), length, length > Length ? (QcowCompression)bytes[104] : QcowCompression.Zlib);
+            Long(bytes, 40), Long(bytes, 48), Word(bytes, 56), Word(bytes, 60), Long(bytes, 64),
+            isOld ? 0 : Long(bytes, 72), isOld ? 4 : (int)Math.Min(Word(bytes, 96), 64), length, length > Length ? (QcowCompression)bytes[104] : QcowCompression.Zlib);
     }
 
     /// <summary>Writes a header of version 3, with no backing file and no extension.</summary>

@@ -150,6 +150,8 @@ public sealed class QcowImage : ImageFile
         if (_header.RefcountOrder > 6) throw Refuse("bad width of reference counts", $"It says 2^{_header.RefcountOrder} bits.");
         if (_header.RefcountClusters == 0 || _header.RefcountClusters * _header.ClusterSize > MostTableBytes)
             throw Refuse("bad reference count table size", $"It has {_header.RefcountClusters} clusters.");
+        if (_header.Snapshots > QcowCheck.MostSnapshots)
+            throw Refuse("too many internal snapshots", $"It has {_header.Snapshots}: convert it with `qemu-img convert -O qcow2`.");
     }
 
     ulong[] ReadTable(ulong at, ulong entries)
