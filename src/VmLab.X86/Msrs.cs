@@ -16,7 +16,7 @@ static class Msr
 // Model-specific registers: the processor's own, then the machine's.
 public sealed unsafe partial class Vcpu
 {
-    const ulong FastStrings = 1;   // of MISC_ENABLE; what the other bits switch is not there
+    internal const ulong FastStrings = 1;   // of MISC_ENABLE; what the other bits switch is not there
 
     /// <returns><see langword="false"/>: the guest sees #GP(0).</returns>
     internal bool TryReadMsr(Op* op, uint index, out ulong value)

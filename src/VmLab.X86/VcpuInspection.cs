@@ -97,6 +97,7 @@ public sealed unsafe partial class Vcpu
     {
         if (state.Registers.Count != Remembered.Length) throw new LabException("The moment is of a processor with other registers.");
         state.Registers.Span.CopyTo(Remembered);
+        if (CpuRules.Broken(_s) is { } rule) throw new LabException($"The moment is of a processor that cannot be: {rule}.");
         Retired = state.Retired;
         ForgetStops();
         RearmDebugRegisters();

@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Text;
-using VmLab.Core;
 using VmLab.Guests;
 using VmLab.Machines;
 using VmLab.Running;
@@ -289,7 +288,7 @@ public sealed partial class Lab
     /// <summary>From a moment of another seed on, what the lab draws for its machines follows from its own.</summary>
     void Reseed()
     {
-        foreach (Vm machine in _machines) machine.Faults.Reseed(Rng.FromSeed(Seed).Child("faults").Child(machine.Name));
+        foreach (Vm machine in _machines) machine.Reseed();
         foreach (Link link in _links) link.Reseed();
     }
 

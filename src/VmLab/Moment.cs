@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using VmLab.Core;
+using VmLab.Devices.Storage;
 using VmLab.Guests;
 using VmLab.Running;
 
@@ -61,13 +62,16 @@ public sealed class Moment : IDisposable
     internal ImmutableArray<IBootable> Guests => _guests;
 
     /// <summary>Writes the moment to a file, whole or not at all: what was there before stays until the new one is on the disk.</summary>
-    /// <remarks>Equal moments give equal files. Guests and scripted parts of a program's own are not in it.</remarks>
+    /// <remarks>
+    /// Equal moments give equal files. Guests and scripted parts of a program's own are not in it, and of a disk's image only what it
+    /// holds by hash: it is read for that.
+    /// </remarks>
     /// <exception cref="LabException">The file cannot be written.</exception>
     public void Save(string path)
     {
         LabMoment state = State;
         ImmutableArray<ulong?> hashes = _guests.IsDefault ? _guestHashes : [.. _guests.Select(guest => guest.ContentHash)];
-        new MomentFile(Name, MomentFile.Define(Fleet), hashes, state).Write(path);
+        new MomentFile(Name, MomentFile.Define(Fleet), hashes, MomentFile.ReadImages(Fleet), state).Write(path);
         GC.KeepAlive(this);   // whose frames were read
     }
 
@@ -132,6 +136,9 @@ public sealed class Moment : IDisposable
             fits = machine.PowerOns > 0 && machine.Powered.Machine.Memory.Size == GuestMemory.SizeOf(fleet.Machines[i].MemorySize);
         }
         if (!fits) throw new LabException("It has other machines or networks than its fleet.");
+        foreach (ImageContent image in MomentFile.ReadImages(fleet))
+            if (!file.Images.Contains(image))
+                throw new LabException($"The disk image {image.Path} holds something else than when the moment was saved.");
     }
 
     async Task<ImmutableArray<IBootable>> PrepareGuests()

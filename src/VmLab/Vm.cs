@@ -338,6 +338,14 @@ public sealed partial class Vm
         _powered = null;
     }
 
+    /// <summary>From now on, what the lab draws for the machine follows from the lab's own seed.</summary>
+    internal void Reseed()
+    {
+        Rng random = Rng.FromSeed(Lab.Seed);
+        Faults.Reseed(random.Child("faults").Child(Name));
+        Powered.Machine.ReseedDisks(random.Child("disks").Child(Name));
+    }
+
     internal string WhyStopped => Status switch
     {
         MachineStatus.PoweredOff => "it is powered off",

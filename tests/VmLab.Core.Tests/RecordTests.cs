@@ -90,6 +90,13 @@ public sealed class RecordTests
         () => Read<Shape>([0, 0, 0, 0, .. Text(typeof(FramePool).FullName!), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
         Throws.TypeOf<LabException>().With.Message.Contains("no record"));
 
+    // The runtime would take such a name apart: an empty one throws, others load assemblies.
+    [TestCase("")]
+    [TestCase("VmLab.Core.Values`1[[System.Byte, Elsewhere]]")]
+    [TestCase("VmLab.Core.Tests.RecordTests+Inner, Elsewhere")]
+    public void A_name_that_is_no_plain_name_is_refused(string name) => Assert.That(
+        () => Read<Shape>([0, 0, 0, 0, .. Text(name), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), Throws.TypeOf<LabException>());
+
     [Test]
     public void Another_version_of_a_record_is_refused_by_name()
     {

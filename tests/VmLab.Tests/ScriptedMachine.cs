@@ -91,6 +91,10 @@ sealed class ScriptedMachine : IMachine
 
     public void Plug(MacAddress card, Action<ReadOnlyMemory<byte>>? sent) => _cards[card.Bits] = sent;
 
+    public void ReseedDisks(Rng random)
+    {
+    }
+
     public void SetLink(MacAddress card, bool isUp) => IsLinkUp = isUp;
 
     public void Receive(MacAddress card, ReadOnlySpan<byte> frame)

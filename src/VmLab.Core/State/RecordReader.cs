@@ -108,10 +108,10 @@ public sealed class RecordReader(ReadOnlyMemory<byte> bytes, MappedPages? pages)
     /// <summary>Reads which type records of a number have, and holds its shape against the one here.</summary>
     Type ReadType(Type declared)
     {
-        string name = ReadText() ?? throw Damaged("a type has no name");
+        string name = ReadText() is { Length: > 0 } text ? text : throw Damaged("a type has no name");
         int version = ReadInt32();
         ulong digest = ReadNumber();
-        Type type = declared.ToString() == name ? declared : Find(name) ?? throw new LabException(
+        Type type = declared.ToString() == name ? declared : (IsPlain(name) ? Find(name) : null) ?? throw new LabException(
             $"It holds a {name}, which is unknown here: it was saved by another version of VmLab.");
         if (!RecordShape.IsRecord(type) && !WritesItself(type)) throw Damaged($"a {type} is no record");
         RecordShape? shape = WritesItself(type) ? null : RecordShape.Of(type);
@@ -123,6 +123,9 @@ public sealed class RecordReader(ReadOnlyMemory<byte> bytes, MappedPages? pages)
             throw new LabException($"Its {name} has other fields than here: it was saved by another version of VmLab.");
         return type;
     }
+
+    // Of a generic type, the runtime would look for what the name says of other types, and load assemblies.
+    static bool IsPlain(string name) => name.All(c => char.IsAsciiLetterOrDigit(c) || c is '.' or '+' or '_');
 
     // By name among VmLab's own types alone, and only records: a file cannot make anything else.
     static Type? Find(string name) => AppDomain.CurrentDomain.GetAssemblies()

@@ -130,6 +130,9 @@ public sealed class FaultyDrive : IBlockBackend, ISnapshot<FaultyDrive.State>
         return true;
     }
 
+    /// <summary>From now on, other decisions are drawn.</summary>
+    public void Reseed(Rng random) => _state = _state with { Random = random };
+
     public State Save() => _state;
 
     public void Restore(State state) => _state = state;

@@ -63,6 +63,9 @@ public static partial class X87
         state.Tags = 0;
     }
 
+    /// <summary>Whether a control word is one that the x87 may hold.</summary>
+    public static bool IsControl(ushort word) => (word & ~DefinedControl) == AlwaysSetControl;
+
     // Bit 6 reads as one; bits 7, 13, 14 and 15 as zero; bit 12, infinity control, does nothing.
     const ushort DefinedControl = 0x1F3F, AlwaysSetControl = 0x0040;
 }

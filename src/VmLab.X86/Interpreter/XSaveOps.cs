@@ -34,12 +34,15 @@ static unsafe class XSaveOps
         return op + 1;
     }
 
+    /// <summary>Whether XCR0 may hold this.</summary>
+    public static bool IsControl(ulong value) => (value & ~Supported) == 0 && (value & X87) != 0;
+
     /// <summary>XSETBV: x87 cannot be left out, and nothing else than x87 and SSE be asked for.</summary>
     public static Op* SetControl(CpuState* s, Op* op)
     {
         if (!IsEnabled(s)) return Exec.Raise(s, op, Vector.InvalidOpcode);
         ulong value = s->Gpr[Gpr.Rdx] << 32 | (uint)s->Gpr[Gpr.Rax];
-        bool isGood = s->Cpl == 0 && (uint)s->Gpr[Gpr.Rcx] == 0 && (value & ~Supported) == 0 && (value & X87) != 0;
+        bool isGood = s->Cpl == 0 && (uint)s->Gpr[Gpr.Rcx] == 0 && IsControl(value);
         if (!isGood) return Exec.RaiseGeneralProtection(s, op);
         s->Xcr0 = value;
         return op + 1;

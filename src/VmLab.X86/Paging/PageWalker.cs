@@ -97,8 +97,14 @@ sealed unsafe class PageWalker(GuestMemory memory, Tlb tlb)
     /// <remarks>Source: Intel SDM vol. 3A §4.4.1.</remarks>
     public bool TryReadPointers(ulong root, Span<ulong> pointers)
     {
-        const ulong Reserved = BeyondAddress | 0x1E6;
         memory.Read(root & 0xFFFF_FFE0, MemoryMarshal.AsBytes(pointers));
+        return ArePointers(pointers);
+    }
+
+    /// <summary>Whether these may be directory pointers: those that are present have no reserved bit set.</summary>
+    public static bool ArePointers(ReadOnlySpan<ulong> pointers)
+    {
+        const ulong Reserved = BeyondAddress | 0x1E6;
         foreach (ulong pointer in pointers)
             if ((pointer & Present) != 0 && (pointer & Reserved) != 0) return false;
         return true;

@@ -43,6 +43,9 @@ interface IMachine : IDisposable
     /// <summary>A frame has arrived at a network card.</summary>
     void Receive(MacAddress card, ReadOnlySpan<byte> frame);
 
+    /// <summary>From now on, what faults of its disks decide is drawn from here.</summary>
+    void ReseedDisks(Rng random);
+
     void SendToConsole(ReadOnlySpan<byte> bytes);
 
     void SendToChannel(ReadOnlySpan<byte> bytes);

@@ -1,6 +1,8 @@
 using System.Collections.Immutable;
 using VmLab.Core;
+using VmLab.Devices.Storage;
 using VmLab.Guests;
+using VmLab.Machines;
 
 namespace VmLab.Running;
 
@@ -8,8 +10,23 @@ namespace VmLab.Running;
 /// <param name="Fleet">Records of the fleet's definition, with a <see cref="GuestOfCaller"/> for each guest that only a program can
 /// define.</param>
 /// <param name="Guests">By machine, the hash of what it boots at its next power-on.</param>
-sealed record MomentFile(string Name, ImmutableArray<byte> Fleet, ImmutableArray<ulong?> Guests, LabMoment Lab)
+/// <param name="Images">What is in the files that the fleet's disks come from.</param>
+sealed record MomentFile(
+    string Name, ImmutableArray<byte> Fleet, ImmutableArray<ulong?> Guests, ImmutableArray<ImageContent> Images, LabMoment Lab)
 {
+    /// <summary>Reads the files that a fleet's disks come from.</summary>
+    /// <exception cref="LabException">One of them cannot be read.</exception>
+    public static ImmutableArray<ImageContent> ReadImages(Fleet fleet)
+    {
+        IEnumerable<string> paths = fleet.Machines.SelectMany(machine => machine.Devices).OfType<DiskSpec>()
+            .Select(disk => disk.Image).OfType<string>().Distinct();
+        return [.. paths.Select(path =>
+        {
+            using ImageFile image = ImageFile.Open(path);
+            return image.ReadContent();
+        })];
+    }
+
     /// <exception cref="LabException">It cannot be written, or something in it is no plain data.</exception>
     public void Write(string path)
     {

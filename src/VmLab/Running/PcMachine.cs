@@ -46,6 +46,11 @@ sealed class PcMachine(Machine machine, Lockstep? lockstep = null) : IMachine
 
     public void Receive(MacAddress card, ReadOnlySpan<byte> frame) => Card(card).Receive(frame);
 
+    public void ReseedDisks(Rng random)
+    {
+        foreach (DiskSpec disk in machine.Config.Devices.OfType<DiskSpec>()) machine.FaultyDrive(disk.Name).Reseed(random.Child(disk.Name));
+    }
+
     public void SendToConsole(ReadOnlySpan<byte> bytes) => machine.Console.Send(bytes);
 
     public void SendToChannel(ReadOnlySpan<byte> bytes) => machine.Channel.Send(bytes);

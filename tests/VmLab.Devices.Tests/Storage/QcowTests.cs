@@ -92,6 +92,24 @@ public sealed class QcowTests
     }
 
     [Test]
+    public void Content_is_of_the_backing_file_too()
+    {
+        RequireQemu();
+        System.IO.File.WriteAllBytes(File("base.img"), All(Drive()));
+        QemuImg("create -f qcow2 -b base.img -F raw top.qcow2");
+        ImageContent before = Content("top.qcow2");
+        RunTool("qemu-io", "-f", "raw", "-c", "write -P 0x55 1000k 1k", File("base.img"));
+
+        Assert.That(Content("top.qcow2"), Is.Not.EqualTo(before));
+
+        ImageContent Content(string name)
+        {
+            using ImageFile image = ImageFile.Open(File(name));
+            return image.ReadContent();
+        }
+    }
+
+    [Test]
     public void Of_a_file_with_snapshots_the_present_is_read()
     {
         MakeSnapshots();

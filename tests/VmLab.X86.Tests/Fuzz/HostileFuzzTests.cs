@@ -33,7 +33,8 @@ public sealed unsafe class HostileFuzzTests
                 Assert.That(translated.RunTo(time, translatedSlices), Is.EqualTo(runs), $"guest {seed} at {time}, translated");
                 if (translated.Hash() != whole.Hash())
                     Assert.Fail($"guest {seed} at {time}, interpreted: {whole.Describe()}\ntranslated: {translated.Describe()}");
-                Assert.That(ValidState.Objections(whole.State), Is.Empty, $"guest {seed} at {time}");
+                Assert.That(CpuRules.Broken(whole.State), Is.Null, $"guest {seed} at {time}");
+                Assert.That(whole.State->Cpl, Is.EqualTo(whole.State->SegmentSelectors[Segment.Cs] & 3), $"CPL of guest {seed} at {time}");
             }
         }
     }

@@ -38,7 +38,8 @@ readonly record struct QcowHeader(
         return new QcowHeader(
             version, Long(bytes, 8), Word(bytes, 16), (int)Math.Min(Word(bytes, 20), 64), Long(bytes, 24), Word(bytes, 32), Word(bytes, 36),
             Long(bytes, 40), Long(bytes, 48), Word(bytes, 56), Word(bytes, 60), Long(bytes, 64),
-            isOld ? 0 : Long(bytes, 72), isOld ? 4 : (int)Math.Min(Word(bytes, 96), 64), length, length > Length ? (QcowCompression)bytes[104] : QcowCompression.Zlib);
+            isOld ? 0 : Long(bytes, 72), isOld ? 4 : (int)Math.Min(Word(bytes, 96), 64), length,
+            length > Length ? (QcowCompression)bytes[104] : QcowCompression.Zlib);
     }
 
     /// <summary>Writes a header of version 3, with no backing file and no extension.</summary>

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.IO.Compression;
+using System.IO.Hashing;
 using System.Text;
 using ZstdSharp;
 
@@ -87,6 +88,8 @@ public sealed class QcowImage : ImageFile
         _backing?.Dispose();
         base.Dispose();
     }
+
+    internal override ulong AddTo(XxHash128 hash) => base.AddTo(hash) + (_backing?.AddTo(hash) ?? 0);
 
     void ReadInCluster(ulong offset, ulong inside, Span<byte> bytes)
     {
