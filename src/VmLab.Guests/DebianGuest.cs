@@ -28,9 +28,7 @@ public sealed record DebianGuest : IBootable
         Folder = folder;
         Stored = stored;
         _files = new Files(
-            new(() => stored.Kernel.Read(folder)),
-            new(() => stored.UnpackedKernel.Read(folder)),
-            new(() => stored.Initramfs.Read(folder)));
+            new(folder, stored.Kernel), new(folder, stored.UnpackedKernel), new(folder, stored.Initramfs));
     }
 
     /// <summary>Where the store keeps it.</summary>
@@ -62,12 +60,12 @@ public sealed record DebianGuest : IBootable
     /// <exception cref="LabException">The store's files are damaged, or the machine's memory is too small.</exception>
     public BootEntry Load(GuestMemory memory, BootContext context) =>
         new LinuxGuest(
-            _files.Kernel.Value, () => _files.UnpackedKernel.Value, _files.Initramfs.Value,
+            _files.Kernel.Read(), _files.UnpackedKernel.Read, _files.Initramfs.Read(),
             $"{CommandLine} vmlab.host={context.MachineName}", $"Debian's kernel {Stored.Release}")
         {
             Unpacking = Unpacking,
             Kaslr = Kaslr,
         }.Load(memory, context);
 
-    sealed record Files(Lazy<byte[]> Kernel, Lazy<byte[]> UnpackedKernel, Lazy<byte[]> Initramfs);
+    sealed record Files(SharedFile Kernel, SharedFile UnpackedKernel, SharedFile Initramfs);
 }

@@ -174,10 +174,11 @@ public sealed partial class Lab : IAsyncDisposable
     /// <summary>Waits until every guest is up.</summary>
     /// <param name="within">Limit in guest time, for each guest; the lab's own where it is <see
     /// langword="null"/>.</param>
-    public Task Boot(TimeSpan? within = null, CancellationToken cancellation = default)
+    public async Task Boot(TimeSpan? within = null, CancellationToken cancellation = default)
     {
         RequireOpen();
-        return Task.WhenAll(_machines.Select(machine => machine.Boot(within, cancellation)));
+        await Task.WhenAll(_machines.Select(machine => machine.Boot(within, cancellation)));
+        GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive);   // images of guests, and all of RAM searched for symbols, are needed no more
     }
 
     /// <summary>Lets this much guest time go by, exactly.</summary>

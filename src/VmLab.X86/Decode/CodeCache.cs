@@ -10,7 +10,7 @@ namespace VmLab.X86;
 /// </remarks>
 sealed unsafe class CodeCache : IDisposable
 {
-    const int ChunkBytes = 1 << 20, MaxArenaBytes = 64 << 20;
+    const int ChunkBytes = 1 << 20, MaxArenaBytes = 20 << 20;
     const int GranuleShift = 6;   // a page's 64 granules of 64 bytes fit a word
 
     sealed class CodePage
