@@ -144,6 +144,10 @@ public abstract record Trigger
     /// <summary>A frame that a machine sends to a network, before it goes on its way.</summary>
     public static FrameSeen Frame(LinkRef link, FrameMatch match) => new(link.Name, match);
 
+    /// <summary>When a fault that waits for it is due, in nanoseconds of lab time; never, until what it counts has happened.</summary>
+    /// <exception cref="LabException">Its time is over.</exception>
+    internal abstract ulong DueAt(ulong now, string target);
+
     static DiskAsked Asked(VmRef vm, string disk, DiskOperations operation, SectorRange? at) =>
         new(vm.Name, disk, operation, (at ?? SectorRange.All).First, (at ?? SectorRange.All).End);
 }

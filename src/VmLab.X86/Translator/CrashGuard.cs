@@ -11,7 +11,6 @@ static unsafe partial class CrashGuard
 {
     const int Capacity = 1 << 14, SigBus = 7, SigSegv = 11, ActionBytes = 152;
     const int SavedR14 = 40 + 8 * 6, SavedRip = 40 + 8 * 16;   // in ucontext_t
-    const int Below = 2;
 
     static readonly Lock s_lock = new();
     static readonly Region* s_regions = (Region*)NativeMemory.AllocZeroed(Capacity, (nuint)sizeof(Region));
@@ -72,9 +71,9 @@ static unsafe partial class CrashGuard
         e.Immediate(Operation.Cmp, Place.At(Host.Rcx, 8), 0);
         byte* isOther = e.JumpIf(Condition.Equal);
         e.Modrm(new(0x3B, IsWide: true), Host.Rax, Place.At(Host.Rcx));
-        byte* isBelow = e.JumpIf(Below);
+        byte* isBelow = e.JumpIf(Condition.Below);
         e.Modrm(new(0x3B, IsWide: true), Host.Rax, Place.At(Host.Rcx, 8));
-        byte* isInside = e.JumpIf(Below);
+        byte* isInside = e.JumpIf(Condition.Below);
         e.Land(isBelow);
         e.Immediate(Operation.Add, Place.Register(Host.Rcx), sizeof(Region));
         e.Jump(next);

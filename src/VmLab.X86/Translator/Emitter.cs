@@ -9,7 +9,7 @@ static class Host
 /// <summary>A condition of the host's branches, by its number in encodings.</summary>
 static class Condition
 {
-    public const int AboveOrEqual = 3, Equal = 4, NotEqual = 5, BelowOrEqual = 6, Above = 7, Sign = 8;
+    public const int Below = 2, AboveOrEqual = 3, Equal = 4, NotEqual = 5, BelowOrEqual = 6, Above = 7, Sign = 8;
 }
 
 /// <summary>The operand that ModRM names: a register, or a place in memory.</summary>

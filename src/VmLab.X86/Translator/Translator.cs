@@ -180,10 +180,16 @@ sealed unsafe partial class Translator : IDisposable
         {
             if (i == last && EndsBlock(_instructions[i])) return EmitEnd(_instructions[i], i) || translated > 0 && LeaveTo(i);
             int together = CountTogether(i, count);
-            if (together > 1 ? EmitTogether(i, together) : TryEmit(i))
+            if (together > 1)
             {
+                EmitTogether(i, together);
                 translated += together;
                 i += together - 1;
+                continue;
+            }
+            if (TryEmit(i))
+            {
+                translated++;
                 continue;
             }
             int next = i + 1;

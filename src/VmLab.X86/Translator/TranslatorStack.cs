@@ -16,7 +16,7 @@ sealed unsafe partial class Translator
     }
 
     /// <summary>Pushes or pops that lie in one page; where they do not, the interpreter does them one by one.</summary>
-    bool EmitTogether(int first, int count)
+    void EmitTogether(int first, int count)
     {
         bool isPush = _instructions[first].Mnemonic == Mnemonic.Push;
         int written = 0, bytes = 8 * count;
@@ -36,7 +36,6 @@ sealed unsafe partial class Translator
                 GiveBack(guest, target);
             }
         }
-        return true;
     }
 
     void EmitPush(in Instruction i, Op* op)

@@ -5,10 +5,21 @@ using VmLab.Devices.Storage;
 namespace VmLab.Faults;
 
 /// <summary>The moment of the injection.</summary>
-public sealed record OnceInjected : Trigger;
+public sealed record OnceInjected : Trigger
+{
+    internal override ulong DueAt(ulong now, string target) => now;
+}
 
 /// <summary>A guest time since the lab's start.</summary>
-public sealed record AtTime(TimeSpan Time) : Trigger;
+public sealed record AtTime(TimeSpan Time) : Trigger
+{
+    internal override ulong DueAt(ulong now, string target)
+    {
+        var due = (ulong)Time.TotalNanoseconds;
+        if (due >= now) return due;
+        throw new LabException($"The fault is to strike {target} at {Time.TotalSeconds} s, and it is {now / 1e9} s already.");
+    }
+}
 
 /// <summary>Something that happens on a machine, after the injection, and perhaps again and again.</summary>
 /// <remarks>
@@ -26,6 +37,8 @@ public abstract record CountedTrigger(string Machine) : Trigger
     /// <summary>Whether this is it.</summary>
     /// <param name="tail">What the trigger remembers from one to the next.</param>
     internal abstract bool IsMet(Happening what, ref string tail);
+
+    internal override ulong DueAt(ulong now, string target) => ulong.MaxValue;
 }
 
 /// <summary>A text on a machine's console, after the injection.</summary>

@@ -41,16 +41,7 @@ sealed class MachineFaults(Rng random)
     /// <exception cref="LabException">Its time is over.</exception>
     public void Arm(MachineFault fault, ulong now)
     {
-        ulong dueAt = fault.Trigger switch
-        {
-            OnceInjected => now,
-            AtTime at when (ulong)at.Time.TotalNanoseconds is var due && due >= now => due,
-            AtTime at => throw new LabException(
-                $"The fault is to strike {fault.Machine} at {at.Time.TotalSeconds} s, and it is {now / 1e9} s already."),
-            CountedTrigger => ulong.MaxValue,
-            var other => throw new LabException($"A fault of {fault.Machine} cannot wait for a {other.GetType().Name}."),
-        };
-        _armed.Add(new ArmedFault(fault, dueAt));
+        _armed.Add(new ArmedFault(fault, fault.Trigger.DueAt(now, fault.Machine)));
         Plan();
     }
 

@@ -43,18 +43,11 @@ sealed class NetworkFaults(Rng random)
     /// <exception cref="LabException">Its time is over, or it waits for what a network's fault cannot wait for.</exception>
     public void Arm(LinkFault fault, ulong now)
     {
-        ulong dueAt = fault.Trigger switch
-        {
-            OnceInjected => now,
-            AtTime at when (ulong)at.Time.TotalNanoseconds is var due && due >= now => due,
-            AtTime at => throw new LabException(
-                $"The fault is to strike {fault.Network} at {at.Time.TotalSeconds} s, and it is {now / 1e9} s already."),
-            CountedTrigger and not PlaceTrigger => ulong.MaxValue,
-            var other => throw new LabException(
-                $"A fault of the network {fault.Network} cannot wait for a {other.GetType().Name}: let it wait for a time, a console's "
-                + "text, a disk's request or a frame."),
-        };
-        _armed.Add(new ArmedLinkFault(fault, dueAt));
+        if (fault.Trigger is PlaceTrigger place)
+            throw new LabException(
+                $"A fault of the network {fault.Network} cannot wait for a {place.GetType().Name}: let it wait for a time, a console's "
+                + "text, a disk's request or a frame.");
+        _armed.Add(new ArmedLinkFault(fault, fault.Trigger.DueAt(now, fault.Network)));
         StrikeDue(now);
     }
 
