@@ -144,6 +144,21 @@ public sealed class Machine : IDisposable
     /// <summary>The next interrupts of the processor's own timer get lost.</summary>
     public void LoseTicks(ulong count) => _pc.TickLoss.Lose(count);
 
+    /// <summary>The processor's hardware fails: the guest is told, or the machine shuts down where it cannot be.</summary>
+    /// <param name="bank">0 to 3: which registers tell.</param>
+    /// <param name="address">Where, in physical memory, if that is known.</param>
+    /// <returns>Whether the guest is told.</returns>
+    public bool MachineCheck(int bank, ulong? address)
+    {
+        if (_pc.MachineChecks.TryNote(bank, address) && _cpu.TryRaiseMachineCheck()) return true;
+        Stop(MachineStatus.TripleFault);
+        return false;
+    }
+
+    /// <summary>The processor's hardware fails and mends itself: a guest that looks into the bank finds it there.</summary>
+    /// <inheritdoc cref="MachineCheck"/>
+    public void NoteCorrectedError(int bank, ulong? address) => _pc.MachineChecks.NoteCorrected(bank, address);
+
     /// <summary>One of the devices that the configuration adds: a disk by its name, others as nic0, entropy0, console0, balloon0.</summary>
     /// <exception cref="LabException">There is no such device.</exception>
     public VirtioDevice Device(string name) => _pc.Virtio[DeviceNames.IndexOf(Config.Devices, name, Config.Name)];

@@ -65,6 +65,7 @@ sealed class Pc
     public MsrBus Msrs { get; } = new();
     public LocalApic LocalApic { get; }
     public TickLoss TickLoss { get; } = new();
+    public MachineCheckBanks MachineChecks { get; } = new();
     public Uart16550 Console { get; }
     public Uart16550 Channel { get; }
 
@@ -163,6 +164,8 @@ sealed class Pc
         Msrs.Add(LocalApic.ApicBaseMsr, LocalApic.ApicBaseMsr, LocalApic);
         Msrs.Add(LocalApic.TscDeadlineMsr, LocalApic.TscDeadlineMsr, LocalApic);
         Msrs.Add(LocalApic.FirstX2ApicMsr, LocalApic.LastX2ApicMsr, LocalApic);
+        Msrs.Add(MachineCheckBanks.FirstGlobalMsr, MachineCheckBanks.LastGlobalMsr, MachineChecks);
+        Msrs.Add(MachineCheckBanks.FirstBankMsr, MachineCheckBanks.LastBankMsr, MachineChecks);
     }
 
     /// <summary>Puts each device into a slot of its own.</summary>
@@ -236,6 +239,7 @@ sealed class Pc
         Keep(Channel);
         Keep(_replaced);
         Keep(TickLoss);
+        Keep(MachineChecks);
     }
 
     /// <summary>Makes what a part remembers part of the machine's state.</summary>

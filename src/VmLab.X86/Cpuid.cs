@@ -32,8 +32,8 @@ public static class Cpuid
         Popcnt = 1 << 23, TscDeadline = 1 << 24, XSave = 1 << 26, OsXSave = 1 << 27, Rdrand = 1 << 30, Hypervisor = 1U << 31,
     }
 
-    const Basic AllBasic = Basic.Fpu | Basic.De | Basic.Pse | Basic.Tsc | Basic.Msr | Basic.Pae | Basic.Cx8 | Basic.Apic | Basic.Sep
-        | Basic.Mtrr | Basic.Pge | Basic.Cmov | Basic.Pat | Basic.Pse36 | Basic.Clflush | Basic.Mmx | Basic.Fxsr | Basic.Sse | Basic.Sse2;
+    const Basic AllBasic = Basic.Fpu | Basic.De | Basic.Pse | Basic.Tsc | Basic.Msr | Basic.Pae | Basic.Mce | Basic.Cx8 | Basic.Apic | Basic.Sep
+        | Basic.Mtrr | Basic.Pge | Basic.Mca | Basic.Cmov | Basic.Pat | Basic.Pse36 | Basic.Clflush | Basic.Mmx | Basic.Fxsr | Basic.Sse | Basic.Sse2;
 
     const Further AllFurther = Further.Sse3 | Further.Ssse3 | Further.Cx16 | Further.Pcid | Further.Sse41 | Further.Sse42 | Further.X2Apic
         | Further.Popcnt | Further.TscDeadline | Further.XSave | Further.Rdrand | Further.Hypervisor;

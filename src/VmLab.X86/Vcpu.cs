@@ -101,6 +101,15 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
 
     public void RaiseNmi() => _s->NmiPending = 1;
 
+    /// <summary>Has the guest told of an error of the hardware before its next instruction, whatever it holds back.</summary>
+    /// <returns><see langword="false"/>: it wants to hear of none (CR4.MCE), and hardware would shut down.</returns>
+    public bool TryRaiseMachineCheck()
+    {
+        if ((_s->Cr4 & Cr4.MachineCheck) == 0) return false;
+        _s->MachineCheckPending = 1;
+        return true;
+    }
+
     /// <summary>Whether this host runs translated code: Linux on x86-64 does.</summary>
     public static bool CanTranslate => Translator.IsSupported;
 

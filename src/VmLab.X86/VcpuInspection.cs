@@ -11,12 +11,12 @@ public sealed unsafe partial class Vcpu
     static readonly string[] s_names =
         ["rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"];
 
-    /// <summary>Whether anything could end a HLT: interrupts are on, or an NMI is pending.</summary>
-    public bool CanWake => (_s->SystemFlags & Rflags.Interrupt) != 0 || _s->NmiPending != 0;
+    /// <summary>Whether anything could end a HLT: interrupts are on, or an NMI or a machine check is pending.</summary>
+    public bool CanWake => (_s->SystemFlags & Rflags.Interrupt) != 0 || (_s->NmiPending | _s->MachineCheckPending) != 0;
 
     /// <summary>Whether it is halted, and nothing is pending that ends that: only time or what comes from outside can.</summary>
     public bool IsAsleep =>
-        _s->IsHalted != 0 && CanWake && _s->InterruptShadow == 0 && _s->TrapPending == 0 && _s->NmiPending == 0
+        _s->IsHalted != 0 && CanWake && _s->InterruptShadow == 0 && _s->TrapPending == 0 && (_s->NmiPending | _s->MachineCheckPending) == 0
         && !_board.Interrupts.IsRequested;
 
     /// <summary>
@@ -125,7 +125,7 @@ public sealed unsafe partial class Vcpu
         for (int i = 0; i < 11; i++) hash.Add(_s->MtrrFixed[i]);
         for (int i = 0; i < 16; i++) hash.Add(_s->MtrrVariable[i]);
         hash.Add((ulong)_s->Cpl | (ulong)_s->IsHalted << 8 | (ulong)_s->InterruptShadow << 16 | (ulong)_s->NmiBlocked << 24
-            | (ulong)_s->NmiPending << 32 | (ulong)_s->TrapPending << 40 | (IsLeftInRepetition ? 1UL << 56 : 0));
+            | (ulong)(_s->NmiPending | _s->MachineCheckPending << 1) << 32 | (ulong)_s->TrapPending << 40 | (IsLeftInRepetition ? 1UL << 56 : 0));
         hash.Add(_s->Mxcsr);
         for (int i = 0; i < 32; i++) hash.Add(_s->Xmm[i]);
         hash.Add(Bytes(_s->X87));

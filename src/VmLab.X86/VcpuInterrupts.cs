@@ -13,11 +13,16 @@ public sealed unsafe partial class Vcpu
         _s->Leave = Leave.Fault;
     }
 
-    /// <summary>Takes an NMI or an interrupt if one is pending and allowed.</summary>
+    /// <summary>Takes a machine check, an NMI or an interrupt if one is pending and allowed.</summary>
     bool TakeInterrupt()
     {
         byte vector;
-        if (_s->NmiPending != 0 && _s->NmiBlocked == 0)
+        if (_s->MachineCheckPending != 0)
+        {
+            _s->MachineCheckPending = 0;
+            vector = Vector.MachineCheck;
+        }
+        else if (_s->NmiPending != 0 && _s->NmiBlocked == 0)
         {
             _s->NmiPending = 0;
             _s->NmiBlocked = 1;

@@ -10,6 +10,8 @@ namespace VmLab;
 [JsonPolymorphic(TypeDiscriminatorPropertyName = "fault")]
 [JsonDerivedType(typeof(RegisterFlip), "register-flip")]
 [JsonDerivedType(typeof(CpuStall), "cpu-stall")]
+[JsonDerivedType(typeof(CpuMachineCheck), "cpu-machine-check")]
+[JsonDerivedType(typeof(CpuCorrectedError), "cpu-corrected-error")]
 [JsonDerivedType(typeof(MemoryFlip), "memory-flip")]
 [JsonDerivedType(typeof(ClockJump), "clock-jump")]
 [JsonDerivedType(typeof(ClockDrift), "clock-drift")]

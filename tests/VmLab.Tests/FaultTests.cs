@@ -268,6 +268,7 @@ public sealed class FaultTests
         var plan = new FaultPlan(
         [
             Fault.Cpu(s_a).FlipRegister(register: 3), Fault.Cpu(s_a).Stall(2.Seconds), Fault.Memory(s_b).Flip(bit: 2).Every(1.Seconds),
+            Fault.Cpu(s_a).MachineCheck(bank: 3, address: 0x1000), Fault.Cpu(s_b).CorrectedError(bank: 1),
             Fault.Clock(s_a).Drift(-20).For(1.Minutes), Fault.Clock(s_b).Jump(1.Seconds).WithProbability(0.25),
             Fault.Power(s_a).Cut().When(Trigger.Console(s_b, "login:").Nth(2)), Fault.Power(s_a).Cycle().At(3.Seconds),
             Fault.Power(s_b).Nmi().When(Trigger.Symbol(s_a, "do_exit").Nth(3)),

@@ -26,13 +26,13 @@ public static class Cr0
 public static class Cr4
 {
     public const ulong TimeStampDisable = 4, DebugExtensions = 8, PageSizeExtensions = 0x10,
-        PhysicalAddressExtension = 0x20, GlobalPages = 0x80, PerformanceCounters = 0x100, FxSave = 0x200,
+        PhysicalAddressExtension = 0x20, MachineCheck = 0x40, GlobalPages = 0x80, PerformanceCounters = 0x100, FxSave = 0x200,
         SimdExceptions = 0x400, UserModeInstructionPrevention = 0x800, FsGsBase = 0x1_0000, Pcid = 0x2_0000, XSave = 0x4_0000,
         Smep = 0x10_0000, Smap = 0x20_0000;
 
     /// <summary>The bits that this processor has; any other raises #GP(0).</summary>
     public const ulong Supported = TimeStampDisable | DebugExtensions | PageSizeExtensions
-        | PhysicalAddressExtension | GlobalPages | PerformanceCounters | FxSave | SimdExceptions
+        | PhysicalAddressExtension | MachineCheck | GlobalPages | PerformanceCounters | FxSave | SimdExceptions
         | UserModeInstructionPrevention | FsGsBase | Pcid | XSave | Smep | Smap;
 }
 

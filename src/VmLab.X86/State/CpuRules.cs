@@ -73,7 +73,8 @@ static unsafe class CpuRules
     {
         if ((s->SystemFlags & ~KnownFlags) != 0) return "RFLAGS has reserved bits";
         if ((s->Dr[6] & ~Dr6.Writable) != Dr6.Fixed || (s->Dr[7] & ~Dr7.Writable) != Dr7.Fixed) return "a debug register has reserved bits";
-        bool areSwitches = s->IsHalted <= 1 && s->NmiBlocked <= 1 && s->NmiPending <= 1 && s->InterruptShadow <= Shadow.Stack;
+        bool areSwitches = s->IsHalted <= 1 && s->NmiBlocked <= 1 && s->NmiPending <= 1 && s->MachineCheckPending <= 1
+            && s->InterruptShadow <= Shadow.Stack;
         if ((s->TrapPending & ~Dr6.Writable) != 0) return "a debug trap of no known cause is pending";
         return areSwitches ? null : "a switch is neither on nor off";
     }

@@ -84,6 +84,9 @@ public unsafe struct CpuState
 
     public byte NmiPending;
 
+    /// <summary>A machine check is to be delivered before the next instruction.</summary>
+    public byte MachineCheckPending;
+
     /// <summary>What a debug trap that waits to be delivered sets in DR6; see <see cref="Dr6"/>.</summary>
     public ushort TrapPending;
 

@@ -24,11 +24,11 @@ sealed class DebianMoment : IDisposable
         _moment = moment!;
     }
 
-    public void Fork(Func<Lab, Vm, Task> script) => Pump.Run(async () =>
+    public void Fork(Func<Lab, Vm, Task> script, LabOptions? options = null) => Pump.Run(async () =>
     {
         await using Lab lab = await Lab.StartAsync(_moment);
         await script(lab, lab[Alice]);
-    });
+    }, options);
 
     public void Dispose() => _moment.Dispose();
 }

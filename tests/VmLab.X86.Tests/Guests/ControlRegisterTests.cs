@@ -54,7 +54,6 @@ public sealed unsafe class ControlRegisterTests : GuestTest
     // announce included; and to leave PAE under IA-32e mode.
     [TestCase(Pae | 1 << 0, Description = "VME")]
     [TestCase(Pae | 1 << 1, Description = "PVI")]
-    [TestCase(Pae | 1 << 6, Description = "MCE")]
     [TestCase(Pae | 1 << 12, Description = "LA57")]
     [TestCase(Pae | 1 << 13, Description = "VMXE")]
     [TestCase(Pae | 1 << 22, Description = "PKE")]
@@ -65,7 +64,7 @@ public sealed unsafe class ControlRegisterTests : GuestTest
 
     [TestCase(Cr4.TimeStampDisable | Cr4.DebugExtensions | Cr4.PageSizeExtensions | Cr4.GlobalPages)]
     [TestCase(Cr4.PerformanceCounters | Cr4.FxSave | Cr4.SimdExceptions | Cr4.UserModeInstructionPrevention)]
-    [TestCase(Cr4.FsGsBase | Cr4.Pcid | Cr4.Smep | Cr4.Smap)]
+    [TestCase(Cr4.MachineCheck | Cr4.FsGsBase | Cr4.Pcid | Cr4.Smep | Cr4.Smap)]
     public void Cr4_takes_what_is_announced(ulong bits)
     {
         Write(cr4, Pae | bits);

@@ -177,6 +177,31 @@ public sealed unsafe class InterruptTests : GuestTest
         Assert.That(Pc.HaltedVector, Is.EqualTo(Vector.Nmi));
     }
 
+    // §6.9, table 6-2: of what is pending at an instruction, the machine check comes first.
+    [Test]
+    public void A_machine_check_goes_before_an_nmi_and_cares_not_for_if()
+    {
+        Pc.Load(code => code.nop());
+        State->Cr4 |= Cr4.MachineCheck;
+        Pc.Cpu.RaiseNmi();
+
+        Assert.That(Pc.Cpu.TryRaiseMachineCheck(), Is.True);
+        Pc.Cpu.Run(1);
+
+        Assert.That((Pc.Cpu.LastDelivery, State->NmiPending), Is.EqualTo((Vector.MachineCheck, 1)));
+    }
+
+    [Test]
+    public void A_machine_check_that_cr4_does_not_ask_for_is_not_taken()
+    {
+        Pc.Load(code => code.hlt());
+
+        Assert.That(Pc.Cpu.TryRaiseMachineCheck(), Is.False);
+        Pc.RunToHalt();
+
+        Assert.That((State->Rip, State->MachineCheckPending), Is.EqualTo((VcpuFixture.Code + 1, 0)));
+    }
+
     // §17.3.1.4: a trap behind each instruction that begins with TF set; the handler runs without.
     [Test]
     public void Single_steps_trap_behind_each_instruction()
