@@ -104,7 +104,7 @@ public sealed class Machine : IDisposable
             Advance();
             ulong stop = Math.Min(time, _pc.NextDeadline);
             if (stop <= _clock.Now) continue;
-            if (IsStalled)
+            if (IsStalled || IsThrottled)
             {
                 _clock.Now = stop;
                 continue;
@@ -131,6 +131,9 @@ public sealed class Machine : IDisposable
 
     /// <summary>The processor executes nothing, while clock and devices go on.</summary>
     public bool IsStalled { get; set; }
+
+    /// <summary>As <see cref="IsStalled"/>, while a migration keeps the processor from the machine; it is in no moment.</summary>
+    public bool IsThrottled { get; set; }
 
     /// <summary>Moves the clock ahead, in nanoseconds, as if so much time had gone by at once.</summary>
     public void JumpAhead(ulong nanoseconds) => _clock.Now += nanoseconds;

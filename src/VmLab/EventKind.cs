@@ -24,6 +24,9 @@ public enum EventKind
     /// <summary>The lab became what it was at a moment, or grew from one.</summary>
     Restored,
 
+    /// <summary>A migration began, had another round, or ended.</summary>
+    Migration,
+
     /// <summary>A kernel panic, or an invariant that holds no more.</summary>
     Failure,
 }

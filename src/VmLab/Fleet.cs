@@ -20,6 +20,9 @@ public sealed record Fleet
     /// <summary>The networks between the machines.</summary>
     public ImmutableArray<LinkSpec> Links { get; private init; } = [];
 
+    /// <summary>Where machines run that can be migrated.</summary>
+    public ImmutableArray<HostSpec> Hosts { get; private init; } = [];
+
     /// <summary>How far machines run between meetings at most. Without links they meet only for the script's sake.</summary>
     internal static TimeSpan Quantum => TimeSpan.FromMilliseconds(10);
 
@@ -50,9 +53,20 @@ public sealed record Fleet
     /// <exception cref="LabException">The name is taken.</exception>
     public Fleet With(MachineSpec machine)
     {
-        if (Machines.Any(other => other.Name == machine.Name))
-            throw new LabException($"Fleet \"{Name}\" has a machine named \"{machine.Name}\" already: give each its own name.");
+        RequireFree(machine.Name);
+        if (machine.HostName is { } host && Hosts.All(spec => spec.Name != host))
+            throw new LabException($"{machine.Name} is to run on {host}, which is no host of the fleet: define it before, with .Host(...).");
         return this with { Machines = Machines.Add(machine) };
+    }
+
+    /// <summary>Adds a host, for machines to run on and to be migrated to: <c>vm.On(host)</c>.</summary>
+    /// <exception cref="LabException">The name is taken.</exception>
+    public Fleet Host(string name, out HostRef host, Func<HostSpec, HostSpec>? define = null)
+    {
+        host = new HostRef(name);
+        RequireFree(name);
+        var spec = new HostSpec(name);
+        return this with { Hosts = Hosts.Add(define is null ? spec : define(spec)) };
     }
 
     /// <summary>Connects machines by a switch, and names the network for the script: <c>lab[lan]</c>.</summary>
@@ -75,6 +89,14 @@ public sealed record Fleet
         return With(LinkKind.Wire, name, [one.Name, other.Name], define);
     }
 
+    /// <summary>Connects two hosts by a cable, over which machines are migrated; its frames have up to 9000 bytes.</summary>
+    /// <inheritdoc cref="Lan"/>
+    public Fleet Wire(string name, out LinkRef wire, HostRef one, HostRef other, Func<LinkSpec, LinkSpec>? define = null)
+    {
+        wire = new LinkRef(name);
+        return With(LinkKind.Wire, name, [one.Name, other.Name], define, ofHosts: true);
+    }
+
     /// <summary>The same fleet with other guests in its machines.</summary>
     internal Fleet WithGuests(Func<Guest, Guest> change) => this with
     {
@@ -83,11 +105,19 @@ public sealed record Fleet
 
     public bool Equals(Fleet? other) =>
         other is not null && Name == other.Name && RootSeed == other.RootSeed && Machines.SequenceEqual(other.Machines)
-        && Links.SequenceEqual(other.Links);
+        && Links.SequenceEqual(other.Links) && Hosts.SequenceEqual(other.Hosts);
 
     public override int GetHashCode() => HashCode.Combine(Name, RootSeed, Machines.Length, Links.Length);
 
-    Fleet With(LinkKind kind, string name, IReadOnlyList<string> machines, Func<LinkSpec, LinkSpec>? define)
+    void RequireFree(string name)
+    {
+        if (Machines.Any(other => other.Name == name))
+            throw new LabException($"Fleet \"{Name}\" has a machine named \"{name}\" already: give each its own name.");
+        if (Hosts.Any(other => other.Name == name))
+            throw new LabException($"Fleet \"{Name}\" has a host named \"{name}\" already: give each its own name.");
+    }
+
+    Fleet With(LinkKind kind, string name, IReadOnlyList<string> machines, Func<LinkSpec, LinkSpec>? define, bool ofHosts = false)
     {
         const int MostLinks = 256;
         string network = $"The network \"{name}\" of fleet \"{Name}\"";
@@ -97,11 +127,13 @@ public sealed record Fleet
             throw new LabException($"{network} has {machines.Count} machines: it takes 2 to {LinkSpec.MostPorts}.");
         if (machines.GroupBy(machine => machine).FirstOrDefault(group => group.Count() > 1) is { } twice)
             throw new LabException($"{network} names {twice.Key} twice: a machine has one place on a network.");
-        if (machines.FirstOrDefault(machine => Machines.All(spec => spec.Name != machine)) is { } stranger)
-            throw new LabException($"{network} names {stranger}, which is no machine of the fleet: define it before, with .Vm(...).");
+        IEnumerable<string> known = ofHosts ? Hosts.Select(host => host.Name) : Machines.Select(machine => machine.Name);
+        if (machines.Except(known).FirstOrDefault() is { } stranger)
+            throw new LabException($"{network} names {stranger}, which is no {(ofHosts ? "host" : "machine")} of the fleet: "
+                + $"define it before, with {(ofHosts ? ".Host(...)" : ".Vm(...)")}.");
 
         var link = new LinkSpec(name, kind, Links.Length, [.. machines.Select((machine, place) => new LinkPort(
-            machine, FleetNames.CardOf(Links.Length, (byte)(place + 1)), FleetNames.AddressOf(Links.Length, (byte)(place + 1))))]);
+            machine, FleetNames.CardOf(Links.Length, (byte)(place + 1)), FleetNames.AddressOf(Links.Length, (byte)(place + 1))))]) { JoinsHosts = ofHosts };
         return this with
         {
             Links = Links.Add(define is null ? link : define(link)),

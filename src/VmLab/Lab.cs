@@ -227,6 +227,7 @@ public sealed partial class Lab : IAsyncDisposable
         if (moment.Pool != Pool)
             throw new LabException($"The {moment} is of another lab than this: grow a lab from it by Lab.StartAsync(moment).");
         EndWaits(wait => wait.Fail(new MomentRestoredException($"Lab \"{Fleet.Name}\" was restored to \"{moment.Name}\" while this was awaited.")));
+        ForgetMigrations();
         _broken = null;
         _rewound += Nanoseconds - moment.State.Nanoseconds;   // modulo 2^64: a moment may lie ahead
         Nanoseconds = moment.State.Nanoseconds;

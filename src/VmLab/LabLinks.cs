@@ -25,7 +25,7 @@ public sealed partial class Lab
         [
             .. from link in _links
                from place in Enumerable.Range(0, link.Spec.Ports.Length)
-               where link.Spec.Ports[place].Machine == machine.Name
+               where !link.Spec.JoinsHosts && link.Spec.Ports[place].Machine == machine.Name
                select new MachinePort(link.Spec.Ports[place].Card, link.Outboxes[place], link.Inboxes[place]),
         ];
         IEnumerable<MacAddress> cards = machine.Devices.OfType<NicSpec>().Select(nic => nic.Address);

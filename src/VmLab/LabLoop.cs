@@ -110,6 +110,7 @@ public sealed partial class Lab
         Record.Close();
         _isClosed = true;
         EndWaits(wait => wait.Fail(new LabException($"Lab \"{Fleet.Name}\" was closed while this was awaited.")));
+        ForgetMigrations();
         _watchdog?.Dispose();
         _crew.Dispose();
         foreach (Vm machine in _machines) machine.Close();
@@ -192,6 +193,7 @@ public sealed partial class Lab
         ulong target = Math.Min(Math.Max((Nanoseconds / _quantum + 1) * _quantum, QuietUntil()), Math.Max(_agenda.Next, Nanoseconds));
         foreach (Wait wait in _waits) target = Math.Min(target, wait.LimitAt);
         foreach (Link link in _links) target = Math.Min(target, link.Faults.NextAt);
+        target = Math.Min(target, MigrationsAt());
         return Math.Min(target, EndsAt);
     }
 
@@ -249,6 +251,7 @@ public sealed partial class Lab
         KernelPanicException? crashed = SettleCrashes();
         foreach (Vm machine in _machines) machine.SettleStatus();
         SettleLinks();
+        SettleMigrations();
         _isSettling = false;
         WriteTimeline();
         if (crashed is not null) Break(crashed);

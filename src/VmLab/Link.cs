@@ -63,8 +63,7 @@ public sealed class Link
     {
         for (int port = 0; port < Outboxes.Count; port++)
         {
-            Vm machine = _lab[Spec.Ports[port].Machine];
-            Inboxes[port].IsOn = machine.IsPaused || machine.IsRunning;
+            if (!Spec.JoinsHosts) Inboxes[port].IsOn = _lab[Spec.Ports[port].Machine].HasPower;
             foreach (SentFrame sent in Outboxes[port]) _sent.Add((sent, port));
             Outboxes[port].Clear();
         }
@@ -89,7 +88,7 @@ public sealed class Link
         {
             if (Inboxes[port].IsUp == !Faults.IsDown) continue;
             Inboxes[port].IsUp = !Faults.IsDown;
-            _lab[Spec.Ports[port].Machine].Powered.Machine.SetLink(Spec.Ports[port].Card, !Faults.IsDown);
+            if (!Spec.JoinsHosts) _lab[Spec.Ports[port].Machine].Powered.Machine.SetLink(Spec.Ports[port].Card, !Faults.IsDown);
         }
         foreach (var (time, what) in Faults.Done) _lab.Add(null, time, $"{Name}: fault: {what}");
         Faults.Done.Clear();
@@ -119,7 +118,8 @@ public sealed class Link
         _captures.Clear();
     }
 
-    void Send(int port, SentFrame sent)
+    /// <summary>Puts a frame on its way.</summary>
+    internal void Send(int port, SentFrame sent)
     {
         Faults.StrikeDue(sent.Time);
         if (sent.Frame.Count >= Frames.HeaderLength)

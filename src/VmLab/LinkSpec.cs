@@ -43,6 +43,9 @@ public sealed record LinkSpec
     /// <summary>The machines, in the order in which they were named.</summary>
     public ImmutableArray<LinkPort> Ports { get; }
 
+    /// <summary>Whether it joins hosts, for migration, and not machines.</summary>
+    public bool JoinsHosts { get; internal init; }
+
     /// <summary>What every frame takes at least.</summary>
     public TimeSpan LatencyTime { get; private init; } = 100.Microseconds;
 
@@ -70,13 +73,13 @@ public sealed record LinkSpec
 
     // An array is equal to itself alone.
     public bool Equals(LinkSpec? other) =>
-        other is not null && (Name, Kind, Index) == (other.Name, other.Kind, other.Index) && Ports.SequenceEqual(other.Ports)
+        other is not null && (Name, Kind, Index, JoinsHosts) == (other.Name, other.Kind, other.Index, other.JoinsHosts) && Ports.SequenceEqual(other.Ports)
         && (LatencyTime, JitterTime, BitRate, QueueLength) == (other.LatencyTime, other.JitterTime, other.BitRate, other.QueueLength);
 
     public override int GetHashCode() => HashCode.Combine(Name, Kind, Index, LatencyTime, JitterTime, BitRate, QueueLength);
 }
 
-/// <summary>A machine's place on a network.</summary>
+/// <summary>A machine's place on a network, or a host's.</summary>
 /// <param name="Card">Of the network card that it has for this network.</param>
 /// <param name="Address">What the network's DHCP server gives to the machine.</param>
 public sealed record LinkPort(string Machine, MacAddress Card, Ipv4Address Address);

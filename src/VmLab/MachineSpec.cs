@@ -31,6 +31,9 @@ public sealed record MachineSpec
     /// <summary>What runs its instructions; <see langword="null"/> is as the lab's options say.</summary>
     public Engine? Engine { get; private init; }
 
+    /// <summary>The host that it runs on at first; <see langword="null"/> is one of its own, which it cannot leave.</summary>
+    public string? HostName { get; private init; }
+
     /// <summary>What the machine has besides what every PC has, in the order of its PCI slots.</summary>
     public ImmutableArray<DeviceSpec> Devices { get; private init; } = [];
 
@@ -42,6 +45,9 @@ public sealed record MachineSpec
 
     /// <summary>What runs its instructions. No result depends on it.</summary>
     public MachineSpec On(Engine engine) => this with { Engine = engine };
+
+    /// <summary>Where it runs at first, and may be migrated from.</summary>
+    public MachineSpec On(HostRef host) => this with { HostName = host.Name };
 
     /// <summary>Adds an empty disk: the first is /dev/vda in a Linux guest.</summary>
     /// <param name="name">1 to 20 letters, digits and hyphens; the guest sees it as the disk's serial number.</param>
@@ -87,7 +93,7 @@ public sealed record MachineSpec
     // An array is equal to itself alone.
     public bool Equals(MachineSpec? other) =>
         other is not null && Name == other.Name && Guest == other.Guest && MemorySize == other.MemorySize
-        && Engine == other.Engine && Devices.SequenceEqual(other.Devices);
+        && (Engine, HostName) == (other.Engine, other.HostName) && Devices.SequenceEqual(other.Devices);
 
     public override int GetHashCode() => HashCode.Combine(Name, Guest, MemorySize, Devices.Length);
 }

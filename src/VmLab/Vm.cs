@@ -28,6 +28,7 @@ public sealed partial class Vm
     {
         Lab = lab;
         Spec = spec;
+        HostName = spec.HostName;
         Index = index;
         _guest = guest;
         _build = build;
@@ -99,7 +100,9 @@ public sealed partial class Vm
     /// <summary>gdb asked for the end of the lab.</summary>
     internal bool IsKilledByGdb => _gdb is { IsKilled: true };
 
-    internal bool IsRunning => _powered is not null && Status == MachineStatus.Running && !IsPaused;
+    internal bool IsRunning => HasPower && !IsPaused && !IsFrozen;
+
+    internal bool HasPower => _powered is not null && Status == MachineStatus.Running;
 
     /// <summary>Runs a command by the guest's /bin/sh, and waits for its end; several may run at once.</summary>
     /// <param name="within">Limit in guest time, at which the command is killed; the lab's own where it is
@@ -209,7 +212,7 @@ public sealed partial class Vm
     {
         Lab.RequireOpen();
         if (IsPaused || Status != MachineStatus.Running) return;
-        _pausedAt = Lab.Nanoseconds;
+        _pausedAt = _frozenAt ?? Lab.Nanoseconds;
         Lab.Add(this, "paused", EventKind.Paused);
     }
 
@@ -234,7 +237,7 @@ public sealed partial class Vm
         ImmutableArray<DeviceSpec> devices = _powered?.Machine.Devices ?? Spec.Devices;
         _powered?.Dispose();
         _channel?.LosePower();
-        _pausedAt = null;
+        _pausedAt = _frozenAt = null;
         HasPanicked = false;
         _crashes.Forget();
         Faults.PowerOn(Lab.Nanoseconds);
@@ -271,9 +274,13 @@ public sealed partial class Vm
     }
 
     /// <summary>Takes a moment, between two quanta.</summary>
-    internal VmMoment Snapshot() => new(
-        Powered.Snapshot(), Faults.Snapshot(), _powerOns, _lastStatus, _pausedAt, HasPanicked, _crashes.Address, Console.Save(),
-        _channel?.Save());
+    internal VmMoment Snapshot()
+    {
+        if (_frozenAt is not null) Ports.HoldUntil(Lab.Nanoseconds);
+        return new(
+            Powered.Snapshot(IsPaused ? 0 : StoodStill), Faults.Snapshot(), _powerOns, _lastStatus, _pausedAt, HasPanicked, _crashes.Address,
+            HostName, Console.Save(), _channel?.Save());
+    }
 
     internal void Restore(VmMoment moment)
     {
@@ -365,7 +372,8 @@ public sealed partial class Vm
 
     void Take(VmMoment moment)
     {
-        (_powerOns, _lastStatus, _pausedAt) = (moment.PowerOns, moment.LastStatus, moment.PausedAt);
+        (_powerOns, _lastStatus, _pausedAt, _frozenAt) = (moment.PowerOns, moment.LastStatus, moment.PausedAt, null);
+        HostName = moment.Host;
         HasPanicked = moment.HasPanicked;
         _crashes.Arm(moment.CrashHook);
         Faults.Restore(moment.Faults);

@@ -27,6 +27,8 @@ public sealed unsafe class GuestMemory : IDisposable
     readonly List<uint> _dirty = [];
     readonly List<IMemoryObserver> _observers = [];
     readonly ulong _lowPages;
+    HashSet<uint>? _absent;
+    IElsewhere? _elsewhere;
 
     /// <summary>RAM full of zeros.</summary>
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="size"/> is not 1 MiB to 64 GiB.</exception>
@@ -88,12 +90,28 @@ public sealed unsafe class GuestMemory : IDisposable
     /// </remarks>
     public byte* Cache(ulong page)
     {
+        if (_absent is not null) Fetch((uint)page);
         _flags[page] |= PageFlags.Cached;
         return _pool.Pointer(FrameOf(page));
     }
 
     /// <summary>Pointer to the bytes of a page of RAM, for reading at once.</summary>
-    public byte* ReadPointer(ulong page) => _pool.Pointer(FrameOf(page));
+    public byte* ReadPointer(ulong page) => _absent is null ? _pool.Pointer(FrameOf(page)) : ReadAbsent((uint)page);
+
+    /// <summary>Pages of RAM come later, by <see cref="Fill"/>, and at once when they are touched.</summary>
+    public void Miss(IEnumerable<uint> pages, IElsewhere elsewhere) => (_absent, _elsewhere) = ([.. pages], elsewhere);
+
+    public bool IsAbsent(uint page) => _absent is not null && _absent.Contains(page);
+
+    /// <summary>Replaces all of a page of RAM, which is not absent any more.</summary>
+    /// <param name="bytes">4 KiB, or none for zeros.</param>
+    public void Fill(uint page, ReadOnlySpan<byte> bytes)
+    {
+        if (_absent is not null && _absent.Remove(page) && _absent.Count == 0) _absent = null;
+        var target = new Span<byte>(BeginWrite(page, 0, PageSize), PageSize);
+        if (bytes.IsEmpty) target.Clear();
+        else bytes.CopyTo(target);
+    }
 
     /// <summary>
     /// Makes a page of RAM ready for one store: tells observers, takes a copy of a shared frame, marks it dirty.
@@ -186,7 +204,8 @@ public sealed unsafe class GuestMemory : IDisposable
         {
             if (!IsRam(page)) continue;
             uint frame = FrameOf(page);
-            hash.Add(frame == 0 ? s_zeroPageHash : XxHash3.HashToUInt64(new ReadOnlySpan<byte>(_pool.Pointer(frame), PageSize)));
+            if (IsAbsent((uint)page)) hash.Add(XxHash3.HashToUInt64(_elsewhere!.Look((uint)page)));
+            else hash.Add(frame == 0 ? s_zeroPageHash : XxHash3.HashToUInt64(new ReadOnlySpan<byte>(_pool.Pointer(frame), PageSize)));
         }
         return hash.Value;
     }
@@ -271,8 +290,22 @@ public sealed unsafe class GuestMemory : IDisposable
         }
     }
 
+    void Fetch(uint page)
+    {
+        if (_absent!.Contains(page)) _elsewhere!.Fetch(page);
+    }
+
+    byte* ReadAbsent(uint page)
+    {
+        if (_absent!.Contains(page) && _elsewhere!.IsLookedAt)
+            fixed (byte* bytes = _elsewhere.Look(page)) return bytes;   // SAFETY: it does not move, see there
+        Fetch(page);
+        return _pool.Pointer(FrameOf(page));
+    }
+
     void PrepareWrite(ulong page, int offset, int length, PageFlags flags)
     {
+        if (_absent is not null) Fetch((uint)page);
         if ((flags & (PageFlags.Code | PageFlags.Table | PageFlags.Watched)) != 0)
             foreach (IMemoryObserver observer in CollectionsMarshal.AsSpan(_observers))
                 observer.OnWriting(page, offset, length, flags);

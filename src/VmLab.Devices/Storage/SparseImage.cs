@@ -18,6 +18,21 @@ public sealed class SparseImage
 
         internal Leaf?[] Leaves { get; }
 
+        /// <summary>The chunks that are others than at an earlier moment, by number, in their order; all that there are, where there is none.</summary>
+        public IEnumerable<ulong> ChunksSince(Moment? before)
+        {
+            for (int i = 0; i < Leaves.Length; i++)
+            {
+                (Leaf? now, Leaf? then) = (Leaves[i], before?.Leaves[i]);
+                if (now == then) continue;
+                for (int j = 0; j < LeafChunks; j++)
+                    if (now?.Chunks[j] != then?.Chunks[j]) yield return (ulong)(i << LeafShift | j);
+            }
+        }
+
+        /// <summary>The bytes of a chunk; none where the image below shows.</summary>
+        public ReadOnlySpan<byte> ChunkAt(ulong chunk) => Leaves[chunk >> LeafShift]?.Chunks[chunk & (LeafChunks - 1)]?.Bytes;
+
         /// <summary>Writes, by leaf, how many chunks were written, which, and where they are.</summary>
         public void Write(RecordWriter writer)
         {
@@ -146,6 +161,9 @@ public sealed class SparseImage
             if (Find(at) is null) return false;
         return true;
     }
+
+    /// <summary>Makes a chunk one that was never written.</summary>
+    public void Forget(ulong chunk) => OwnLeaf(chunk << ChunkShift).Chunks[chunk & (LeafChunks - 1)] = null;
 
     public Moment Snapshot()
     {

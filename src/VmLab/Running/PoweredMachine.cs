@@ -27,7 +27,7 @@ sealed class PoweredMachine : IDisposable
     readonly MachinePorts _ports;
     MachineClock _clock;
     ulong _retiredBefore;
-    bool _struckWithin;
+    bool _struckWithin, _stalls;
 
     /// <param name="startedAt">Lab time of the power-on.</param>
     public PoweredMachine(string name, IMachine machine, ulong startedAt, MachineFaults faults, MachinePorts ports, bool keepsHashes)
@@ -72,12 +72,27 @@ sealed class PoweredMachine : IDisposable
     /// </summary>
     public bool IsHeavy { get; private set; } = true;
 
+    /// <summary>It is inside <see cref="RunUntil"/>.</summary>
+    public bool IsInRun { get; private set; }
+
+    /// <summary>Lab time at which it met something without which it cannot go on, in the last quantum.</summary>
+    public ulong? StalledAt { get; private set; }
+
+    /// <summary>The machine cannot go on behind the instruction that it executes: the quantum is over for it.</summary>
+    public void Stall()
+    {
+        _stalls = true;
+        _machine.Pc.Interrupt();
+    }
+
     /// <summary>Runs to a lab time exactly, or until the machine stops or is held.</summary>
     public void RunUntil(ulong labTime)
     {
+        IsInRun = true;
+        StalledAt = null;
         try
         {
-            while (RunTo(Math.Min(labTime, NextAt)) is { } reached && (reached >= NextAt || _struckWithin))
+            while (RunTo(Math.Min(labTime, NextAt)) is { } reached && !_stalls && (reached >= NextAt || _struckWithin))
             {
                 _struckWithin = false;
                 _ports.Deliver(_machine, reached);
@@ -88,6 +103,8 @@ sealed class PoweredMachine : IDisposable
         {
             Crash = crash;
         }
+        if (_stalls) StalledAt = Now;
+        IsInRun = _stalls = false;
         IsHeavy = _machine.Retired - _retiredBefore > HeavyCounts;
         _retiredBefore = _machine.Retired;
     }
@@ -102,7 +119,8 @@ sealed class PoweredMachine : IDisposable
     public void Delay(ulong nanoseconds) => _clock = _clock.Delayed(nanoseconds);
 
     /// <summary>Takes a moment, between two quanta.</summary>
-    public Moment Snapshot() => new(_machine.Snapshot(), _clock, _retiredBefore, IsHeavy);
+    /// <param name="delay">For how long the machine has stood still, in nanoseconds, which it has not been told of.</param>
+    public Moment Snapshot(ulong delay) => new(_machine.Snapshot(), _clock.Delayed(delay), _retiredBefore, IsHeavy);
 
     public void Restore(Moment moment)
     {
@@ -112,6 +130,9 @@ sealed class PoweredMachine : IDisposable
         Checkpoints.Clear();
         Take(moment);
     }
+
+    /// <summary>Goes on where another went with the same machine.</summary>
+    public void Follow(PoweredMachine before) => (_clock, _retiredBefore, IsHeavy) = (before._clock, before._retiredBefore, before.IsHeavy);
 
     /// <summary>Takes over all but what the machine itself remembers.</summary>
     public void Take(Moment moment) =>
