@@ -132,8 +132,9 @@ public sealed record Fleet
             throw new LabException($"{network} names {stranger}, which is no {(ofHosts ? "host" : "machine")} of the fleet: "
                 + $"define it before, with {(ofHosts ? ".Host(...)" : ".Vm(...)")}.");
 
-        var link = new LinkSpec(name, kind, Links.Length, [.. machines.Select((machine, place) => new LinkPort(
-            machine, FleetNames.CardOf(Links.Length, (byte)(place + 1)), FleetNames.AddressOf(Links.Length, (byte)(place + 1))))]) { JoinsHosts = ofHosts };
+        IEnumerable<LinkPort> ports = machines.Select((machine, place) => new LinkPort(
+            machine, FleetNames.CardOf(Links.Length, (byte)(place + 1)), FleetNames.AddressOf(Links.Length, (byte)(place + 1))));
+        var link = new LinkSpec(name, kind, Links.Length, [.. ports]) { JoinsHosts = ofHosts };
         return this with
         {
             Links = Links.Add(define is null ? link : define(link)),

@@ -73,7 +73,8 @@ public sealed record LinkSpec
 
     // An array is equal to itself alone.
     public bool Equals(LinkSpec? other) =>
-        other is not null && (Name, Kind, Index, JoinsHosts) == (other.Name, other.Kind, other.Index, other.JoinsHosts) && Ports.SequenceEqual(other.Ports)
+        other is not null && (Name, Kind, Index, JoinsHosts) == (other.Name, other.Kind, other.Index, other.JoinsHosts)
+        && Ports.SequenceEqual(other.Ports)
         && (LatencyTime, JitterTime, BitRate, QueueLength) == (other.LatencyTime, other.JitterTime, other.BitRate, other.QueueLength);
 
     public override int GetHashCode() => HashCode.Combine(Name, Kind, Index, LatencyTime, JitterTime, BitRate, QueueLength);

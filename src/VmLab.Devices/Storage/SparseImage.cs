@@ -18,7 +18,8 @@ public sealed class SparseImage
 
         internal Leaf?[] Leaves { get; }
 
-        /// <summary>The chunks that are others than at an earlier moment, by number, in their order; all that there are, where there is none.</summary>
+        /// <summary>The chunks that are others than at an earlier moment, by number, in their order.</summary>
+        /// <param name="before"><see langword="null"/> for one when nothing was written.</param>
         public IEnumerable<ulong> ChunksSince(Moment? before)
         {
             for (int i = 0; i < Leaves.Length; i++)

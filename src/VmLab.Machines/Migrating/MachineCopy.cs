@@ -34,7 +34,8 @@ sealed class MachineCopy : IDisposable
     public MachineMoment Assemble(MigrationState state)
     {
         if (state.Disks.Length != _images.Length) throw new MigrationException($"The machine has {_images.Length} disks, not {state.Disks.Length}.");
-        return new MachineMoment(_memory.Snapshot(), state.Machine, state.Devices, [.. _images.Select((image, i) => Assemble(image, state.Disks[i]))]);
+        DiskMoment[] disks = [.. _images.Select((image, i) => Assemble(image, state.Disks[i]))];
+        return new MachineMoment(_memory.Snapshot(), state.Machine, state.Devices, disks);
     }
 
     public void Dispose() => _memory.Dispose();
