@@ -23,29 +23,60 @@ public sealed class LabTestAttribute : TestAttribute, ISimpleTestBuilder, ITestB
     const int MostSeeds = 100_000, ToldEvents = 20;
 
     /// <summary>How many cases the test has, with the seeds 1, 2, 3 and so on in place of the fleets' own; 0 is one case with those.</summary>
+    /// <remarks>
+    /// With arguments (<c>[TestCase]</c>, <c>[TestCaseSource]</c>, <c>[Values]</c>) each case of them is one of each seed. NUnit builds the first
+    /// seed's itself, so that those do not bear it in their names.
+    /// </remarks>
     public int Seeds { get; set; }
 
-    // NUnit waits for an async method by blocking. Every method of the test is wrapped, so that it is done when NUnit
-    // looks.
     TestMethod ISimpleTestBuilder.BuildFrom(IMethodInfo method, Test? suite)
     {
         WrapFixture(suite);
-        return BuildFrom(new PumpedMethod(method), suite);
+        return BuildFrom(method, suite);
     }
 
+    // NUnit asks each builder of a method for its cases, those of arguments too, and nothing can be taken from them: what they
+    // build for NUnit are the cases of the first seed.
     IEnumerable<TestMethod> ITestBuilder.BuildFrom(IMethodInfo method, Test? suite)
     {
         if (Seeds is < 0 or > MostSeeds) throw new LabException($"[LabTest(Seeds = {Seeds})]: a test has 0 to {MostSeeds} seeds.");
         WrapFixture(suite);
-        for (int seed = 1; seed <= Seeds; seed++)
+        ITestBuilder[] arguments = BuildersOfArguments(method);
+        for (int seed = arguments.Length == 0 ? 1 : 2; seed <= Seeds; seed++)
         {
-            var parameters = new TestCaseParameters { TestName = string.Create(CultureInfo.InvariantCulture, $"{method.Name}(seed {seed})") };
-            parameters.Properties.Set(SeedProperty, seed);
-            yield return new NUnitTestCaseBuilder().BuildTestMethod(new PumpedMethod(method), suite, parameters);
+            IEnumerable<TestMethod> cases = arguments.Length == 0
+                ? [new NUnitTestCaseBuilder().BuildTestMethod(method, suite, null)]
+                : arguments.SelectMany(builder => builder.BuildFrom(method, suite));
+            foreach (TestMethod test in cases) yield return OfSeed(seed, test);
         }
     }
 
-    public TestCommand Wrap(TestCommand command) => new PumpCommand(command);
+    // NUnit waits for an async method by blocking. Every method of the test is wrapped, so that it is done when NUnit
+    // looks.
+    public TestCommand Wrap(TestCommand command)
+    {
+        Test test = command.Test;
+        test.Method = test.Method as PumpedMethod ?? new PumpedMethod(test.Method!);
+        ulong? first = Seeds > 0 ? 1 : null;
+        return new PumpCommand(command, test.Properties.Get(SeedProperty) is int seed ? (ulong)seed : first);
+    }
+
+    static ITestBuilder[] BuildersOfArguments(IMethodInfo method)
+    {
+        ITestBuilder[] builders = [.. method.GetCustomAttributes<ITestBuilder>(false).Where(builder => builder is not LabTestAttribute)];
+        bool combines = method.GetParameters().Any(parameter => parameter.IsDefined<IParameterDataSource>(false))
+            && !builders.Any(builder => builder is CombiningStrategyAttribute);
+        return combines ? [.. builders, new CombinatorialAttribute()] : builders;
+    }
+
+    static TestMethod OfSeed(int seed, TestMethod test)
+    {
+        string name = test.Name;
+        test.Properties.Set(SeedProperty, seed);
+        test.Name = string.Create(CultureInfo.InvariantCulture, $"{(name.EndsWith(')') ? $"{name[..^1]}," : $"{name}(")}seed {seed})");
+        test.FullName = test.FullName[..^name.Length] + test.Name;
+        return test;
+    }
 
     static void WrapFixture(Test? suite)
     {
@@ -58,14 +89,13 @@ public sealed class LabTestAttribute : TestAttribute, ISimpleTestBuilder, ITestB
     static void Replace(Test suite, string property, IMethodInfo[] methods) => typeof(Test).GetProperty(property)!.SetValue(
         suite, methods.Select(method => method as PumpedMethod ?? new PumpedMethod(method)).ToArray<IMethodInfo>());
 
-    sealed class PumpCommand(TestCommand inner) : DelegatingTestCommand(inner)
+    sealed class PumpCommand(TestCommand inner, ulong? seed) : DelegatingTestCommand(inner)
     {
         public override TestResult Execute(TestExecutionContext context)
         {
             SynchronizationContext? before = SynchronizationContext.Current;
             LabOptions options = LabOptions.FromEnvironment();
-            if (Test.Properties.Get(SeedProperty) is int seed) options = options with { Seed = (ulong)seed };
-            Pump pump = Pump.Open(options);
+            Pump pump = Pump.Open(options with { Seed = seed ?? options.Seed });
             SynchronizationContext.SetSynchronizationContext(pump);
             string? thrown = null;
             try

@@ -1,6 +1,8 @@
+using System.Globalization;
 using System.IO.Compression;
 using NUnit.Framework.Interfaces;
 using NUnit.Framework.Internal;
+using NUnit.Framework.Internal.Builders;
 using NUnit.Framework.Internal.Commands;
 using VmLab.Testing;
 using static VmLab.Tests.Scenario;
@@ -28,6 +30,50 @@ public sealed class SeededTestTests
 
         Assert.That(names, Is.EqualTo(Enumerable.Range(1, 3).Select(seed => $"{method.Name}(seed {seed})")));
         Assert.That(((ITestBuilder)new LabTestAttribute()).BuildFrom(method, null), Is.Empty);
+    }
+
+    [LabTest(Seeds = 2)]
+    [TestCase("a")]
+    [TestCase("b", TestName = "Other")]
+    public async Task Each_case_of_arguments_runs_with_each_seed(string text)
+    {
+        await using Lab lab = await Lab.StartAsync(One(_ => { }), null, ScriptedMachine.PowerOn);
+        await lab.RunFor(1.Seconds);
+
+        Assert.That($"{text}{lab.Seed} {TestContext.CurrentContext.Test.Name}", Is.AnyOf(
+            "a1 Each_case_of_arguments_runs_with_each_seed(\"a\")", "a2 Each_case_of_arguments_runs_with_each_seed(\"a\",seed 2)",
+            "b1 Other", "b2 Other(seed 2)"));
+    }
+
+    [LabTest(Seeds = 2)]
+    public async Task Each_value_of_a_parameter_runs_with_each_seed([Values(3)] int value)
+    {
+        await using Lab lab = await Lab.StartAsync(One(_ => { }), null, ScriptedMachine.PowerOn);
+
+        Assert.That($"{value}{lab.Seed} {TestContext.CurrentContext.Test.Name}", Is.AnyOf(
+            "31 Each_value_of_a_parameter_runs_with_each_seed(3)", "32 Each_value_of_a_parameter_runs_with_each_seed(3,seed 2)"));
+    }
+
+    [LabTest]
+    [TestCase(1)]
+    public async Task Arguments_without_seeds_leave_the_fleets_own(int argument)
+    {
+        await using Lab lab = await Lab.StartAsync(One(_ => { }), null, ScriptedMachine.PowerOn);
+        await lab.RunFor(argument * 1.Seconds);
+
+        Assert.That((lab.Seed, lab.Now), Is.EqualTo((7, 1.Seconds)));
+    }
+
+    [TestCase(nameof(Each_case_of_arguments_runs_with_each_seed), new[] { "Other", "Other(seed 2)", "{0}(\"a\")", "{0}(\"a\",seed 2)" })]
+    [TestCase(nameof(Each_value_of_a_parameter_runs_with_each_seed), new[] { "{0}(3)", "{0}(3,seed 2)" })]
+    [TestCase(nameof(Arguments_without_seeds_leave_the_fleets_own), new[] { "{0}(1)" })]
+    public void A_test_with_arguments_has_a_case_for_each_and_each_seed(string name, string[] cases)
+    {
+        Test suite = new DefaultTestCaseBuilder().BuildFrom(new MethodWrapper(typeof(SeededTestTests), name));
+
+        Assert.That(suite.Tests.Select(test => test.Name), Is.EquivalentTo(cases.Select(text => string.Format(CultureInfo.InvariantCulture, text, name))));
+        Assert.That(suite.Tests.Select(test => test.FullName), Is.EquivalentTo(suite.Tests.Select(test => $"{typeof(SeededTestTests).FullName}.{test.Name}")));
+        Assert.That(suite.Tests.Select(test => test.RunState), Has.All.EqualTo(RunState.Runnable));
     }
 
     [Test]
