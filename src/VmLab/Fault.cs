@@ -48,6 +48,10 @@ public abstract record Fault
     /// <summary>How likely each strike is, 0 to 1.</summary>
     public double Probability { get; init; } = 1;
 
+    /// <summary>Whether it is one that the verbs make: what is read from a file may be any.</summary>
+    internal virtual bool IsSound =>
+        !(Period < 1.Microseconds) && !(Duration < 1.Microseconds) && Probability is >= 0 and <= 1 && Trigger is not CountedTrigger { Count: < 1 };
+
     /// <summary>Waits for a guest time since the lab's start.</summary>
     public Fault At(TimeSpan time) => When(Trigger.At(time));
 

@@ -15,13 +15,14 @@ public sealed record FaultPlan(ImmutableArray<Fault> Faults)
         try
         {
             FaultPlan? plan = JsonSerializer.Deserialize(json, FaultJson.Default.FaultPlan);
-            if (plan is { Faults.IsDefault: false } && plan.Faults.All(fault => fault is not null)) return plan;
+            if (plan is { Faults.IsDefault: false } && plan.Faults.All(fault => fault is { IsSound: true })) return plan;
         }
         catch (Exception cause) when (cause is JsonException or NotSupportedException)
         {
             throw new LabException($"This is no plan of faults: {cause.Message} ToJson shows what one looks like.", cause);
         }
-        throw new LabException("This is no plan of faults: it has no list \"Faults\". ToJson shows what one looks like.");
+        throw new LabException("This is no plan of faults: it has no list \"Faults\", or one with a number that no verb of its fault takes. "
+            + "ToJson shows what one looks like.");
     }
 
     public bool Equals(FaultPlan? other) => other is not null && Faults.SequenceEqual(other.Faults);

@@ -136,6 +136,7 @@ public sealed class Moment : IDisposable
             fits = machine.PowerOns > 0 && machine.Powered.Machine.Memory.Size == GuestMemory.SizeOf(fleet.Machines[i].MemorySize);
         }
         if (!fits) throw new LabException("It has other machines or networks than its fleet.");
+        if (MomentRules.Broken(file.Lab, fleet) is { } rule) throw new LabException($"It is of a lab that cannot be: {rule}.");
         foreach (ImageContent image in MomentFile.ReadImages(fleet))
             if (!file.Images.Contains(image))
                 throw new LabException($"The disk image {image.Path} holds something else than when the moment was saved.");

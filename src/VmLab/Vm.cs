@@ -377,6 +377,7 @@ public sealed partial class Vm
         HasPanicked = moment.HasPanicked;
         _crashes.Arm(moment.CrashHook);
         Faults.Restore(moment.Faults);
+        foreach (ArmedFault armed in moment.Faults.Armed) armed.Fault.RequireTarget(this);
         Console.Restore(moment.Console);
         if (moment.Channel is { } channel) _channel!.Restore(channel);
     }

@@ -293,6 +293,11 @@ public sealed class FaultTests
     public void What_is_no_plan_is_refused(string json) =>
         Assert.That(() => FaultPlan.FromJson(json), Throws.TypeOf<LabException>().With.Message.StartsWith("This is no plan of faults"));
 
+    [TestCase("""{ "Faults": [ { "fault": "clock-jump", "Machine": "a", "Ahead": "-00:00:01" } ] }""")]
+    [TestCase("""{ "Faults": [ { "fault": "power-cut", "Machine": "a", "Period": "00:00:00" } ] }""")]
+    public void A_number_that_no_verb_takes_is_refused(string json) =>
+        Assert.That(() => FaultPlan.FromJson(json), Throws.TypeOf<LabException>().With.Message.Contains("no verb of its fault takes"));
+
     static ulong TimeStamp(Vm vm) => vm.Memory.Read64(Cell);
 
     static void Run(Func<Lab, Task> script) => Pump.Run(async () =>

@@ -1,5 +1,7 @@
 using Iced.Intel;
 using VmLab.Core;
+using VmLab.Faults;
+using VmLab.Running;
 using static Iced.Intel.AssemblerRegisters;
 
 namespace VmLab.Tests;
@@ -162,6 +164,32 @@ public sealed class MomentFileTests
         Assert.That(File.ReadAllBytes(Path), Is.EqualTo(older));
     });
 
+    [Test]
+    public void A_lab_at_another_time_than_its_machines_is_refused() => OnPair(async lab =>
+    {
+        await lab.RunFor(25.Milliseconds);
+        await Saved(lab);
+        MomentFile file = MomentFile.Read(Path).File;
+
+        (file with { Lab = file.Lab with { Nanoseconds = file.Lab.Nanoseconds + 1 } }).Write(Path);
+
+        Assert.That(() => Moment.Load(Path), Throws.TypeOf<LabException>().With.Message.Contains("one: it has not come to the time that its lab has"));
+    });
+
+    [Test]
+    public void A_fault_that_no_verb_makes_is_refused() => OnPair(async lab =>
+    {
+        lab.Inject(Fault.Clock(s_one).Jump(1.Seconds).At(1.Seconds));
+        await Saved(lab);
+        MomentFile file = MomentFile.Read(Path).File;
+        VmMoment one = file.Lab.Machines[0];
+        var armed = new ArmedFault(new ClockJump("one", -1.Seconds), DueAt: 1_000_000_000);
+        VmMoment damaged = one with { Faults = one.Faults with { Armed = [armed] } };
+
+        (file with { Lab = file.Lab with { Machines = file.Lab.Machines.SetItem(0, damaged) } }).Write(Path);
+
+        Assert.That(() => Moment.Load(Path), Throws.TypeOf<LabException>().With.Message.Contains("one: no such fault could be armed"));
+    });
 
     async Task<byte[]> Saved(Lab lab)
     {

@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Runtime.InteropServices;
 
 namespace VmLab.Core;
@@ -18,11 +19,11 @@ public sealed unsafe class FramePool : IDisposable
     const nuint SlabAlignment = 2 << 20;
 
     readonly Lock _lock = new();
-    readonly nint[] _slabs = new nint[MaxSlabs];
-    readonly int[]?[] _references = new int[MaxSlabs][];
     readonly Stack<uint> _free = new();
     readonly List<(int FirstSlab, int Slabs, IDisposable File)> _mapped = [];
     readonly ByteSize _limit;
+    nint[] _slabs = [];   // grows by a copy: who holds a frame finds its slab in any array that came with it or later
+    int[]?[] _references = [];
     int _slabCount, _ownSlabs;
     uint _next, _end;   // of the slab that frames are taken from
     bool _isDisposed;
@@ -74,6 +75,7 @@ public sealed unsafe class FramePool : IDisposable
         {
             int first = _slabCount, slabs = (count + FramesPerSlab - 1) >> SlabShift;
             if (first + slabs > MaxSlabs) throw new LabException("The moment has more pages than guest memory may have.");
+            Reserve(first + slabs);
             for (int i = 0; i < slabs; i++)
             {
                 _slabs[first + i] = (nint)(pages + ((long)i << (SlabShift + FrameShift)));
@@ -128,12 +130,21 @@ public sealed unsafe class FramePool : IDisposable
         if (_slabCount == MaxSlabs || taken >= _limit.Bytes)
             throw new LabException(
                 $"Guest memory has reached its limit of {_limit}. Use fewer or smaller machines, or raise the lab's limit.");
+        Reserve(_slabCount + 1);
         _slabs[_slabCount] = (nint)NativeMemory.AlignedAlloc((nuint)FramesPerSlab << FrameShift, SlabAlignment);
         _references[_slabCount] = new int[FramesPerSlab];
         _next = (uint)_slabCount << SlabShift;
         _end = _next + FramesPerSlab;
         _slabCount++;
         _ownSlabs++;
+    }
+
+    void Reserve(int slabs)
+    {
+        if (slabs <= _slabs.Length) return;
+        int size = (int)BitOperations.RoundUpToPowerOf2((uint)slabs);
+        Array.Resize(ref _references, size);
+        Array.Resize(ref _slabs, size);
     }
 
     void Free()

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Collections;
 using System.Collections.Immutable;
 using System.Reflection;
 using System.Runtime.CompilerServices;
@@ -136,9 +137,9 @@ public sealed class RecordReader(ReadOnlyMemory<byte> bytes, MappedPages? pages)
     {
         int count = ReadCount();
         if (item == typeof(byte)) return Take(count).ToArray();
-        var items = Array.CreateInstance(item, count);
-        for (int i = 0; i < count; i++) items.SetValue(Read(item, mayBeNull: false), i);
-        return items;
+        var items = new ArrayList();   // which grows by what is there, not by what the count says
+        for (; count > 0; count--) items.Add(Read(item, mayBeNull: false));
+        return items.ToArray(item);
     }
 
     string? ReadText()

@@ -145,6 +145,7 @@ public sealed class DiskDrive : IBlockBackend
     public DiskMoment Snapshot() => new(_current.Snapshot(), _durable.Snapshot(), [.. _unflushed]);
 
     /// <summary>Makes the drive what it was at a moment of one of this size and base.</summary>
+    /// <exception cref="LabException">It is the moment of no such drive.</exception>
     public void Restore(DiskMoment moment)
     {
         _current.Restore(moment.Current);
@@ -152,7 +153,13 @@ public sealed class DiskDrive : IBlockBackend
         _unflushed.Clear();
         _unflushedBytes = 0;
         _powerLoss = null;
-        foreach (DiskWrite write in moment.Unflushed) Enqueue(write);
+        foreach (DiskWrite write in moment.Unflushed)
+        {
+            bool isInside = write.Sector < Sectors && write.Count <= Sectors - write.Sector;
+            if (!isInside || !write.Bytes.IsEmpty && (ulong)write.Bytes.Length != write.Count * SectorSize)
+                throw new LabException("The moment is of a disk whose cache has a write that no such disk takes.");
+            Enqueue(write);
+        }
     }
 
     public void AddTo(StateHash hash)

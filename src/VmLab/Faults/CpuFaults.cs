@@ -42,6 +42,8 @@ public sealed record RegisterFlip(string Machine, int? Register, int? Bit) : Mac
     static readonly string[] s_names =
         ["RAX", "RCX", "RDX", "RBX", "RSP", "RBP", "RSI", "RDI", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15"];
 
+    internal override bool IsSound => base.IsSound && Register is null or (>= 0 and <= 15) && Bit is null or (>= 0 and <= 63);
+
     internal override string Strike(Struck target, ref Rng random)
     {
         int register = Register ?? (int)random.NextBelow(16), bit = Bit ?? (int)random.NextBelow(64);

@@ -36,6 +36,8 @@ public abstract record DeviceFault(string Machine, string DeviceName) : MachineF
 /// <inheritdoc cref="DeviceFaults.DropInterrupts"/>
 public sealed record DeviceInterruptLoss(string Machine, string DeviceName, int Count) : DeviceFault(Machine, DeviceName)
 {
+    internal override bool IsSound => base.IsSound && Count > 0;
+
     internal override string Strike(Struck target, ref Rng random)
     {
         TroubleOf(target).DropInterrupts(Count);
@@ -47,6 +49,8 @@ public sealed record DeviceInterruptLoss(string Machine, string DeviceName, int 
 /// <param name="Between">From one interrupt to the next.</param>
 public sealed record DeviceStorm(string Machine, string DeviceName, TimeSpan Between) : DeviceFault(Machine, DeviceName)
 {
+    internal override bool IsSound => base.IsSound && Between >= 1.Microseconds && Between <= TimeSpan.FromHours(1);
+
     internal override string Strike(Struck target, ref Rng random)
     {
         TroubleOf(target).Storm((ulong)Between.TotalNanoseconds);

@@ -71,6 +71,8 @@ public sealed record DiskFault(
 
     internal override bool OutlivesPower => true;
 
+    internal override bool IsSound => base.IsSound && Requests >= 0 && Delay >= TimeSpan.Zero && Delay <= TimeSpan.FromHours(1);
+
     DriveFault OfDrive => new(Kind, Operations, Sectors.First, Sectors.End, (ulong)Delay.TotalNanoseconds, Requests);
 
     internal override void RequireTarget(Vm vm) => vm.Spec.RequireDisk(DiskName);
@@ -100,6 +102,8 @@ public sealed record DiskFault(
 /// <inheritdoc cref="DiskFaults.Rotten"/>
 public sealed record DiskRot(string Machine, string DiskName, SectorRange? Sectors, int Count) : MachineFault(Machine)
 {
+    internal override bool IsSound => base.IsSound && Count is >= 1 and <= 65_536;
+
     internal override void RequireTarget(Vm vm) => vm.Spec.RequireDisk(DiskName);
 
     internal override string Strike(Struck target, ref Rng random)

@@ -78,6 +78,8 @@ public sealed record LinkLoss(string Network, double Chance) : LinkFault(Network
 /// <inheritdoc cref="LinkFaults.Delay"/>
 public sealed record LinkDelay(string Network, TimeSpan Time) : LinkFault(Network)
 {
+    internal override bool IsSound => base.IsSound && Time >= TimeSpan.Zero && Time <= TimeSpan.FromHours(1);
+
     internal override string Effect => $"frames take {Milliseconds(Time)} longer";
 
     internal override bool Apply(Passage passage, ref Rng random)
@@ -118,6 +120,8 @@ public sealed record LinkCorrupt(string Network, double Chance) : LinkFault(Netw
 /// <inheritdoc cref="LinkFaults.Reorder"/>
 public sealed record LinkReorder(string Network, double Chance, TimeSpan By) : LinkFault(Network)
 {
+    internal override bool IsSound => base.IsSound && By >= TimeSpan.Zero && By <= TimeSpan.FromHours(1);
+
     internal override string Effect => $"{Percent(Chance)} of the frames are held back by {Milliseconds(By)}";
 
     internal override bool Apply(Passage passage, ref Rng random)

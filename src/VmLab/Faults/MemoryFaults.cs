@@ -21,6 +21,8 @@ public readonly record struct MemoryFaults(string Machine)
 /// <inheritdoc cref="MemoryFaults.Flip"/>
 public sealed record MemoryFlip(string Machine, ulong? Physical, int? Bit) : MachineFault(Machine)
 {
+    internal override bool IsSound => base.IsSound && Bit is null or (>= 0 and <= 7);
+
     internal override string Strike(Struck target, ref Rng random)
     {
         GuestMemory ram = target.Machine.Memory.Ram;
@@ -39,6 +41,8 @@ public sealed record MemoryFlip(string Machine, ulong? Physical, int? Bit) : Mac
 /// <inheritdoc cref="MemoryFaults.Stuck"/>
 public sealed record MemoryStuck(string Machine, ulong Physical, int Bit, bool Value) : MachineFault(Machine)
 {
+    internal override bool IsSound => base.IsSound && Bit is >= 0 and <= 7;
+
     StuckBit Stuck => new(Physical, Bit, Value);
 
     internal override string Strike(Struck target, ref Rng random)

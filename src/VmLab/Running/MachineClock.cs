@@ -1,4 +1,5 @@
 using VmLab.Core;
+using VmLab.Faults;
 
 namespace VmLab.Running;
 
@@ -10,6 +11,9 @@ namespace VmLab.Running;
 readonly record struct MachineClock(ulong LabBase, ulong MachineBase, int Drift)
 {
     const int Million = 1_000_000;
+
+    /// <summary>Whether a fault could have set it so.</summary>
+    public bool IsSound => Drift is >= ClockFaults.LeastDrift and <= ClockFaults.MostDrift;
 
     ulong Rate => (ulong)(Million + Drift);
 
