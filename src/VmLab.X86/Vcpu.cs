@@ -135,6 +135,8 @@ public sealed unsafe partial class Vcpu : IMemoryObserver, IDisposable
 
     internal bool Translate(Block* block) => _translator!.Translate(block);
 
+    internal void Narrow(Block* block) => _translator!.Narrow(block);
+
     /// <summary>Must be called after the state was changed from outside.</summary>
     public void Refresh()
     {

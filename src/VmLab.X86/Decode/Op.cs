@@ -70,6 +70,9 @@ public unsafe struct Block
     /// <summary>Nobody can see what arithmetic flags were when it was entered, once its budget is taken.</summary>
     public bool OverwritesFlags;
 
+    /// <summary>What it touches lies in two pages too often for accesses to share a look at the TLB.</summary>
+    public bool DoesWithoutWindows;
+
     public static Op* Ops(Block* block) => (Op*)(block + 1);
 
     /// <summary>Not when it lies in two pages: what it was decoded from must be compared at every visit.</summary>

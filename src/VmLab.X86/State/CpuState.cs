@@ -17,7 +17,7 @@ public unsafe struct CpuState
     public const int GprOffset = 0, ZeroOffset = 128, RipOffset = 136;
     public const int SegmentCount = 6, NoSegment = 6, EngineExitCount = (int)EngineExit.Instruction + 1;
 
-    public const int CachedReturns = 64;
+    public const int CachedReturns = 64, WindowCount = 4;
 
     /// <summary>The longest operand: an XSAVE area.</summary>
     public const int ScratchBytes = XSaveOps.AreaSize;
@@ -182,6 +182,9 @@ public unsafe struct CpuState
 
     /// <summary>In translated code: operands from which the flags can be made again.</summary>
     public fixed ulong FlagSources[2];
+
+    /// <summary>In translated code: host addresses of bytes that later instructions of the block touch, too.</summary>
+    public fixed ulong Windows[WindowCount];
 
     /// <summary>Of translated code, by where the stack had the return address: the key of the code to return to, and its translation.</summary>
     public fixed ulong Returns[2 * CachedReturns];

@@ -5,7 +5,7 @@ static unsafe class StateOffset
 {
     public static readonly int
         Rip, Budget, Tlb, Leave, Left, ModeKey, BlockCache, SegmentBases, HostFlags, Spill,
-        SpillFlags, FlagSources, Returns, CrashedAt, Cpl, Cr4, SystemFlags, TscOffset, TscAux, Deadline, HostMxcsr, CallerMxcsr, Xmm;
+        SpillFlags, FlagSources, Windows, Returns, CrashedAt, Cpl, Cr4, SystemFlags, TscOffset, TscAux, Deadline, HostMxcsr, CallerMxcsr, Xmm;
 
     static StateOffset()
     {
@@ -34,5 +34,6 @@ static unsafe class StateOffset
         Spill = (int)((byte*)&state.Spill - start);
         SpillFlags = (int)((byte*)&state.SpillFlags - start);
         FlagSources = (int)((byte*)state.FlagSources - start);
+        Windows = (int)((byte*)state.Windows - start);
     }
 }

@@ -48,12 +48,13 @@ sealed unsafe partial class Translator : IDisposable
     /// <param name="Place">The instruction or block to go on with, in bytes from the start of the page.</param>
     /// <param name="Refund">What the budget gets back.</param>
     /// <param name="Flags">Where the flags are.</param>
-    readonly record struct Departure(nint Branch, nint Op, nint Stub, int Place, int Refund, FlagTracker Flags)
+    /// <param name="Window">Bytes of the window that was looked for; 0 for none.</param>
+    readonly record struct Departure(nint Branch, nint Op, nint Stub, int Place, int Refund, FlagTracker Flags, int Window = 0)
     {
         public bool IsLike(in Departure other) =>
             Op == other.Op && Stub == other.Stub && Place == other.Place && Refund == other.Refund
             && Flags.InState == other.Flags.InState && Flags.Recipe.Index == other.Flags.Recipe.Index && Flags.Recipe.Kind == other.Flags.Recipe.Kind
-            && Flags.Recipe.Kept == other.Flags.Recipe.Kept;
+            && Flags.Recipe.Kept == other.Flags.Recipe.Kept && Window == other.Window;
     }
 
     /// <summary>A jump to a block that is not translated yet.</summary>
@@ -255,6 +256,7 @@ sealed unsafe partial class Translator : IDisposable
             _e.Land((byte*)departure.Branch);
             while (i + 1 < _departures.Count && _departures[i + 1].IsLike(departure)) _e.Land((byte*)_departures[++i].Branch);
             _flags = departure.Flags.Clobbered;
+            if (departure.Window != 0) _e.Store(Place.State(StateOffset.Spill), Host.R14);
             SaveFlags();
             if (departure.Refund != 0) _e.Immediate(Operation.Add, Place.State(StateOffset.Budget), departure.Refund);
             if (departure.Stub == 0)
@@ -263,6 +265,11 @@ sealed unsafe partial class Translator : IDisposable
                 continue;
             }
             EmitMove(departure.Place);
+            if (departure.Window != 0)
+            {
+                EmitWindowExit((Op*)departure.Op, departure.Window);
+                continue;
+            }
             if (departure.Op != 0) _e.MoveImmediate(Host.R14, (ulong)departure.Op);
             _e.Jump((byte*)departure.Stub);
         }

@@ -209,7 +209,7 @@ sealed unsafe partial class Translator
         if (i.Op0Kind == OpKind.Memory)
         {
             EmitAccess(i, ReadTag, 8, op);
-            _e.Load(Host.R14, Place.At(Host.R14));
+            _e.Load(Host.R14, _operand);
         }
         else
         {

@@ -17,7 +17,7 @@ sealed unsafe partial class Translator
         Vector,
     }
 
-    /// <summary>Finds how each instruction is translated, and behind which the arithmetic flags can still be seen.</summary>
+    /// <summary>Finds how each instruction is translated, behind which the flags can still be seen, and what shares a look at the TLB.</summary>
     void Analyse(int count)
     {
         bool isNeeded = true;
@@ -29,6 +29,7 @@ sealed unsafe partial class Translator
             if (!StaysInside(i, _ways[k]) || (i.RflagsRead & AllFlags) != 0) isNeeded = true;
             else if (ReplacesFlags(i)) isNeeded = false;
         }
+        FindWindows(count);
     }
 
     Way WayOf(in Instruction i, int index)
@@ -149,7 +150,7 @@ sealed unsafe partial class Translator
     static int RegisterOf(int guest, int scratch) =>
         guest < 0 ? -1 : GuestRegister.HostOf(guest) is >= 0 and var host ? host : scratch;
 
-    /// <summary>Encodes an instruction again; its operand in memory is at R14.</summary>
+    /// <summary>Encodes an instruction again.</summary>
     void EmitShape(in Instruction i, Shape shape, FlagRecipe recipe)
     {
         bool isKept = recipe.Kind == Remaking.Repeat, isFresh = IsFresh(i);
@@ -159,7 +160,7 @@ sealed unsafe partial class Translator
         int field = shape.Extension >= 0 ? shape.Extension : Math.Max(register, 0);
         if (isKept) _e.Store(FlagSource(0), shape.RmIsWritten ? rm : register);
         if (shape.IsShort) _e.Short(shape.Opcode, register);
-        else if (shape.IsMemory) _e.Modrm(shape.Opcode, field, Place.At(Host.R14));
+        else if (shape.IsMemory) _e.Modrm(shape.Opcode, field, _operand);
         else if (isAtHome) _e.Modrm(shape.Opcode, field, GuestRegister.Home(shape.Rm));
         else if (rm >= 0) _e.Modrm(shape.Opcode, field, Place.Register(rm));
         else EmitBare(shape.Opcode);
@@ -181,7 +182,7 @@ sealed unsafe partial class Translator
         return !shape.RmIsWritten || WidthOf(i) == 8;
     }
 
-    /// <summary>An instruction whose operand in memory, at R14, is kept so that the flags can be made again.</summary>
+    /// <summary>An instruction whose operand in memory is kept so that the flags can be made again.</summary>
     void EmitOfMemory(in Instruction i, Shape shape, FlagRecipe recipe)
     {
         int bytes = WidthOf(i);
@@ -204,11 +205,11 @@ sealed unsafe partial class Translator
         GiveBack(shape.Register, register);
     }
 
-    /// <summary>Loads the operand at R14 into R14 and keeps it; the flags stay.</summary>
+    /// <summary>Loads the operand in memory into R14 and keeps it; the flags stay.</summary>
     void EmitWidened(int bytes, int operand)
     {
         Opcode load = bytes switch { 1 => new(0xB6, Map: 1), 2 => new(0xB7, Map: 1), 4 => new(0x8B), _ => new(0x8B, IsWide: true) };
-        _e.Modrm(load, Host.R14, Place.At(Host.R14));
+        _e.Modrm(load, Host.R14, _operand);
         _e.Store(FlagSource(operand), Host.R14);
     }
 
@@ -310,7 +311,7 @@ sealed unsafe partial class Translator
     void EmitLea(in Instruction i)
     {
         int guest = Form.OffsetOf(i.Op0Register) >> 3, host = GuestRegister.HostOf(guest);
-        EmitAddress(i, host >= 0 ? host : Host.R14, isWide: i.Op0Register.GetSize() == 8);
+        EmitAddress(i, host >= 0 ? host : Host.R14, isWide: i.Op0Register.GetSize() == 8, DisplacementOf(i));
         GiveBack(guest, Host.R14);
     }
 
@@ -321,7 +322,7 @@ sealed unsafe partial class Translator
         if (i.GetOpKind(operand) == OpKind.Memory)
         {
             EmitAccess(i, ReadTag, isWide ? 8 : 4, op);
-            _e.Modrm(load, Host.R14, Place.At(Host.R14));
+            _e.Modrm(load, Host.R14, _operand);
             return;
         }
         int guest = Form.OffsetOf(i.GetOpRegister(operand)) >> 3, host = GuestRegister.HostOf(guest);
@@ -353,10 +354,7 @@ sealed unsafe partial class Translator
         int guest = Form.OffsetOf(i.Op1Register) >> 3;
         Place number = GuestRegister.HostOf(guest) is >= 0 and var host ? Place.Register(host) : GuestRegister.Home(guest);
         SaveFlags();
-        EmitAddress(i, Host.R14, isWide: true);
-        int segment = Form.SegmentOf(i.MemorySegment);
-        if (segment is Segment.Fs or Segment.Gs)
-            _e.Modrm(new(0x03, IsWide: true), Host.R14, Place.State(StateOffset.SegmentBases + 8 * segment));
+        EmitLinear(i, DisplacementOf(i));
         _e.Modrm(new(isWide ? (byte)0x8B : (byte)0x63, IsWide: true), Host.R15, number);               // MOV or MOVSXD
         _e.Modrm(new(0xC1, IsWide: true), 7, Place.Register(Host.R15));                                // SAR
         _e.Byte(isWide ? 6 : 5);

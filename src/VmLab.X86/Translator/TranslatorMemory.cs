@@ -18,20 +18,24 @@ sealed unsafe partial class Translator
         return isShort && !i.IsVsib && !(isAbsolute && i.MemoryDisplSize == 4);
     }
 
+    /// <summary>What is added to an address's registers; RIP is the start of the page here.</summary>
+    public static long DisplacementOf(in Instruction i) =>
+        (long)(i.IsIPRelativeMemoryOperand ? i.IPRelativeMemoryAddress : i.MemoryDisplacement64);
+
     /// <summary>Computes an effective address, without the segment's base; the flags stay.</summary>
     /// <param name="isWide">64 bits are wanted of it; the others are 0.</param>
-    void EmitAddress(in Instruction i, int target, bool isWide)
+    void EmitAddress(in Instruction i, int target, bool isWide, long displacement)
     {
         if (i.IsIPRelativeMemoryOperand)
         {
             _e.Load(Host.R14, Place.State(StateOffset.Rip));
-            _e.Lea(target, Host.R14, -1, 0, (int)i.IPRelativeMemoryAddress, isWide);
+            _e.Lea(target, Host.R14, -1, 0, (int)displacement, isWide);
             return;
         }
         int baseRegister = AddressRegister(i.MemoryBase, Host.R14), index = AddressRegister(i.MemoryIndex, Host.R15);
         bool isNarrow = (i.MemoryBase != Iced.Intel.Register.None ? i.MemoryBase : i.MemoryIndex).GetSize() == 4;
         int shift = System.Numerics.BitOperations.Log2((uint)i.MemoryIndexScale);
-        _e.Lea(target, baseRegister, index, shift, (int)(long)i.MemoryDisplacement64, isWide && !isNarrow);
+        _e.Lea(target, baseRegister, index, shift, (int)displacement, isWide && !isNarrow);
     }
 
     int AddressRegister(Iced.Intel.Register register, int scratch)
@@ -43,15 +47,28 @@ sealed unsafe partial class Translator
         return scratch;
     }
 
-    /// <summary>Puts the host address of an instruction's memory operand into R14, or leaves for its op. The host's flags are lost.</summary>
+    /// <summary>Finds the operand of an instruction in the host's memory, by R14, or leaves for its op. The host's flags are lost.</summary>
     void EmitAccess(in Instruction i, int tag, int bytes, Op* op)
     {
+        var index = (int)(op - _ops);
+        if (_windowOf[index] >= 0 && _windows[_windowOf[index]] is { IsShared: true } window)
+        {
+            EmitWindow(i, index, window, op);
+            return;
+        }
+        EmitLinear(i, DisplacementOf(i));
+        EmitLookup(tag, bytes, op);
+        _operand = Place.At(Host.R14);
+    }
+
+    /// <summary>Puts the linear address of an instruction's memory operand into R14.</summary>
+    void EmitLinear(in Instruction i, long displacement)
+    {
         GuardFlags();
-        EmitAddress(i, Host.R14, isWide: true);
+        EmitAddress(i, Host.R14, isWide: true, displacement);
         int segment = Form.SegmentOf(i.MemorySegment);
         if (segment is Segment.Fs or Segment.Gs)
             _e.Modrm(new(0x03, IsWide: true), Host.R14, Place.State(StateOffset.SegmentBases + 8 * segment));
-        EmitLookup(tag, bytes, op);
     }
 
     /// <summary>From the linear address in R14 to the host address there.</summary>

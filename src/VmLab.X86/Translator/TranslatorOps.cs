@@ -33,6 +33,13 @@ static unsafe class TranslatorOps
         return next;
     }
 
+    /// <summary>Counts that accesses which share a look at the TLB lay in two pages; at the last of them, their block does without.</summary>
+    public static Op* Cross(CpuState* s, Op* op)
+    {
+        if (--op->Immediate == 0 && op->Link->Key != 0) Vcpu.Of(s).Narrow(op->Link);
+        return (Op*)op->Displacement;
+    }
+
     /// <summary>A block that cannot be translated.</summary>
     public static Op* Pass(CpuState* s, Op* op) => op + 1;
 

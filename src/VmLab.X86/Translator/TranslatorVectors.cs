@@ -32,7 +32,7 @@ sealed unsafe partial class Translator
         if (shape.RmIsVector) _e.Modrm(s_loadVector, rm = 1, Vector(shape.Rm));
         else if (shape.Rm >= 0) rm = Borrow(shape.Rm, Host.R14);
 
-        _e.Modrm(shape.Opcode, field, shape.Rm < 0 ? Place.At(rm) : Place.Register(rm));
+        _e.Modrm(shape.Opcode, field, shape.Rm < 0 ? _operand : Place.Register(rm));
         if (shape.Immediate >= 0) _e.Byte(shape.Immediate);
 
         if (shape.RegisterIsWritten && shape.RegisterIsVector) _e.Modrm(s_storeVector, 0, Vector(shape.Register));
