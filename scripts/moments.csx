@@ -7,6 +7,8 @@
 // (with -cpu behind its name, a time is CPU time of the process, a mean)
 //   restore-memory      a restore in memory, the machine having run 100 ms since the moment (median)
 //   restore-file        a moment's file loaded, all of it checked, and a lab grown from it (median)
+//   save, file          a moment written to a file, on the disk (median), and the file
+//   save-incremental    a moment 100 ms later, written as what differs; beside it file-incremental and restore-incremental
 //   fork, fork-mib      a lab grown from a moment in memory (median), and what it takes of the host's memory until it runs
 //   forks-alive         forks alive at once, every one having run a command
 //   forks-pss-mib       the process' memory with all of them, a fork
@@ -23,7 +25,7 @@ const string Host = "peer", Qemu = "qemu-system-x86_64";
 const int MemoryMiB = 256, Rounds = 11;
 CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
 
-string[] groups = ["restore-memory", "restore-file", "fork", "forks-per-second", "snapshot", "forks-alive", "qemu-loadvm"];
+string[] groups = ["restore-memory", "restore-file", "save-incremental", "fork", "forks-per-second", "snapshot", "forks-alive", "qemu-loadvm"];
 string[] names = [.. Args.Where(arg => !arg.StartsWith("--") && !IsOptionValue(arg))];
 if (names.Except(groups).FirstOrDefault() is { } unknown)
 {
@@ -40,6 +42,7 @@ await Lab.RunAsync(fleet, async lab =>
     var booted = await lab.Snapshot("booted");
     if (names.Contains("restore-memory")) await MeasureRestore(lab, booted);
     if (names.Contains("restore-file")) await MeasureFile(booted);
+    if (names.Contains("save-incremental")) await MeasureIncrement(lab, booted);
     if (names.Contains("fork")) await MeasureFork(booted);
     if (names.Contains("forks-per-second")) MeasureRate(booted);
     if (names.Contains("snapshot")) await MeasureSnapshots(booted);
@@ -65,7 +68,9 @@ async Task MeasureFile(Moment booted)
     string path = Path.Combine(Path.GetTempPath(), $"vmlab-{Environment.ProcessId}.moment");
     try
     {
-        booted.Save(path);
+        var saving = new Times();
+        for (int i = 0; i < Rounds; i++) await saving.Take(() => { booted.Save(path); return Task.CompletedTask; });
+        saving.Tell("save");
         for (int i = 0; i < 5; i++) await (await Lab.StartAsync(Moment.Load(path))).DisposeAsync();
         var times = new Times();
         for (int i = 0; i < Rounds; i++)
@@ -80,6 +85,36 @@ async Task MeasureFile(Moment booted)
     finally
     {
         File.Delete(path);
+    }
+}
+
+// 100 ms later, in a file that holds what differs; the other is a file of all.
+async Task MeasureIncrement(Lab lab, Moment booted)
+{
+    string folder = Directory.CreateTempSubdirectory("vmlab-moments").FullName, later = Path.Combine(folder, "later.moment");
+    try
+    {
+        booted.Save(Path.Combine(folder, "booted.moment"));
+        await lab.Restore(booted);
+        await lab.RunFor(100.Milliseconds);
+        var moment = await lab.Snapshot("later");
+        var saving = new Times();
+        for (int i = 0; i < Rounds; i++) await saving.Take(() => { moment.Save(later, booted); return Task.CompletedTask; });
+        saving.Tell("save-incremental");
+        Tell("file-incremental", new FileInfo(later).Length / 1048576.0, "MiB");
+        for (int i = 0; i < 5; i++) await (await Lab.StartAsync(Moment.Load(later))).DisposeAsync();
+        var loading = new Times();
+        for (int i = 0; i < Rounds; i++)
+        {
+            Lab grown = null;
+            await loading.Take(async () => grown = await Lab.StartAsync(Moment.Load(later)));
+            await grown.DisposeAsync();
+        }
+        loading.Tell("restore-incremental");
+    }
+    finally
+    {
+        Directory.Delete(folder, recursive: true);
     }
 }
 

@@ -15,6 +15,8 @@ namespace VmLab;
 /// </remarks>
 public sealed class Moment : IDisposable
 {
+    const int MostInChain = 64;
+
     readonly SemaphoreSlim _preparing = new(1);
     readonly Func<Task<Moment>>? _recipe;
     FramePool? _pool;
@@ -31,9 +33,9 @@ public sealed class Moment : IDisposable
     /// <summary>A moment to be made when it is first asked for.</summary>
     internal Moment(string name, Fleet fleet, Func<Task<Moment>> recipe) => (Name, Fleet, _recipe) = (name, fleet, recipe);
 
-    Moment(MomentFile file, Fleet fleet, FramePool pool)
+    Moment(MomentFile file, Fleet fleet, FramePool pool, SavedMoment saved, Moment? parent)
     {
-        (Name, Fleet) = (file.Name, fleet);
+        (Name, Fleet, Parent, Saved, File) = (file.Name, fleet, parent, saved, saved.Path);
         (_pool, _state, _guestHashes) = (pool, file.Lab, file.Guests);
     }
 
@@ -51,6 +53,14 @@ public sealed class Moment : IDisposable
     /// <summary>Path of the file that it was loaded from.</summary>
     public string? File { get; private set; }
 
+    /// <summary>
+    /// The moment that its file tells it from, where it was loaded from such a file; a lab that grew from this may be restored to it.
+    /// </summary>
+    public Moment? Parent { get; private set; }
+
+    /// <summary>The file that it was last saved to, or was loaded from.</summary>
+    internal SavedMoment? Saved { get; private set; }
+
     /// <exception cref="LabException">It is not prepared.</exception>
     internal LabMoment State => _state ?? throw new LabException(
         $"The moment \"{Name}\" has not been prepared yet: grow a lab from it first, with Lab.StartAsync(moment) or Fork(moment).");
@@ -64,34 +74,43 @@ public sealed class Moment : IDisposable
     /// <summary>Writes the moment to a file, whole or not at all: what was there before stays until the new one is on the disk.</summary>
     /// <remarks>
     /// Equal moments give equal files. Guests and scripted parts of a program's own are not in it, and of a disk's image only what it
-    /// holds by hash: it is read for that.
+    /// holds by hash: it is read for that, unless there is a parent.
     /// </remarks>
-    /// <exception cref="LabException">The file cannot be written.</exception>
-    public void Save(string path)
+    /// <param name="parent">
+    /// An earlier moment of the same lab, or one that the lab grew from, in a file of the same folder: only what differs from it is
+    /// written, so that time and bytes follow what was changed. Its file is needed to load this one.
+    /// </param>
+    /// <exception cref="LabException">The file cannot be written, or the parent is none that it can have.</exception>
+    public void Save(string path, Moment? parent = null)
     {
         LabMoment state = State;
+        path = Path.GetFullPath(path);
+        SavedMoment? origin = parent is null ? null : OriginFor(path, parent);
         ImmutableArray<ulong?> hashes = _guests.IsDefault ? _guestHashes : [.. _guests.Select(guest => guest.ContentHash)];
-        new MomentFile(Name, MomentFile.Define(Fleet), hashes, MomentFile.ReadImages(Fleet), state).Write(path);
+        ImmutableArray<ImageContent> images = origin?.Images ?? MomentFile.ReadImages(Fleet);
+        UInt128 hash = new MomentFile(Name, MomentFile.Define(Fleet), hashes, images, state).Write(
+            path, origin is null ? MomentOrigin.None : new MomentOrigin(Path.GetFileName(origin.Path), origin.Hash), parent?.State);
+        Saved = new SavedMoment(path, hash, images, origin);
+        GC.KeepAlive(parent);
         GC.KeepAlive(this);   // whose frames were read
     }
 
     /// <summary>Loads a moment from a file, which stays in use for as long as the moment and what grows from it.</summary>
-    /// <remarks>All of the file is checked. Its memory is mapped: what machines do not change stays in the host's page cache.</remarks>
+    /// <remarks>
+    /// All of the file is checked, and of those that it is told from. Its memory is mapped: what machines do not change stays in the
+    /// host's page cache.
+    /// </remarks>
     /// <param name="fleet">The fleet that it is of, where a program's own code is part of that.</param>
-    /// <exception cref="LabException">There is no such file; it is damaged, of another VmLab, or of another fleet.</exception>
+    /// <exception cref="LabException">
+    /// There is no such file; it is damaged, of another VmLab, or of another fleet; or the file that it is told from is.
+    /// </exception>
     public static Moment Load(string path, Fleet? fleet = null)
     {
-        try
-        {
-            var (file, pool) = MomentFile.Read(path);
-            Fleet own = file.FleetOr(fleet);
-            Check(file, own);
-            return new Moment(file, own, pool) { File = Path.GetFullPath(path) };
-        }
-        catch (LabException refusal)
-        {
-            throw new LabException($"The moment {path} cannot be loaded. {refusal.Message}", refusal);
-        }
+        Moment moment = Load(path, fleet, MostInChain);
+        foreach (ImageContent image in MomentFile.ReadImages(moment.Fleet))
+            if (!moment.Saved!.Images.Contains(image)) throw new LabException(
+                $"The moment {path} cannot be loaded. The disk image {image.Path} holds something else than when the moment was saved.");
+        return moment;
     }
 
     public override string ToString() => _state is null
@@ -116,6 +135,7 @@ public sealed class Moment : IDisposable
             {
                 Moment made = await _recipe!();
                 (_pool, _guestHashes, _state, File) = (made._pool, made._guestHashes, made._state, made.File);
+                (Saved, Parent) = (made.Saved, made.Parent);
                 if (!made._guests.IsDefault) _guests = made._guests;
             }
             if (_guests.IsDefault) _guests = await PrepareGuests();
@@ -124,6 +144,53 @@ public sealed class Moment : IDisposable
         {
             _preparing.Release();
         }
+    }
+
+    static Moment Load(string path, Fleet? fleet, int mostInChain)
+    {
+        try
+        {
+            using RecordReader reader = StateFile.Open(path, out UInt128 hash);
+            var origin = reader.Read<MomentOrigin>();
+            if (origin.Parent is null && origin.Hash != 0) throw reader.Damaged("it names no parent, and the hash of one");
+            Moment? parent = origin.Parent is null ? null : LoadParent(path, origin, fleet, mostInChain - 1);
+            FramePool pool = parent?.Pool ?? new FramePool(HostMemory.Free());
+            MomentFile file = MomentFile.Read(reader, pool, parent?.State);
+            Fleet own = file.FleetOr(fleet ?? parent?.Fleet);
+            Check(file, own);
+            return new Moment(file, own, pool, new SavedMoment(Path.GetFullPath(path), hash, file.Images, parent?.Saved), parent);
+        }
+        catch (LabException refusal)
+        {
+            throw new LabException($"The moment {path} cannot be loaded. {refusal.Message}", refusal);
+        }
+    }
+
+    static Moment LoadParent(string path, MomentOrigin origin, Fleet? fleet, int mostInChain)
+    {
+        string name = origin.Parent!;
+        if (name.Length == 0 || Path.GetFileName(name) != name) throw new LabException($"Its parent \"{name}\" is no file beside it.");
+        if (mostInChain == 0) throw new LabException($"More than {MostInChain} moments are told from each other.");
+        string parent = Path.Combine(Path.GetDirectoryName(Path.GetFullPath(path))!, name);
+        if (!System.IO.File.Exists(parent)) throw new LabException($"It holds what differs from {name}, which is not beside it.");
+        return StateFile.HashOf(parent) == origin.Hash ? Load(parent, fleet, mostInChain) : throw new LabException(
+            $"It holds what differs from {name}, and the file of that name beside it is another than the one that was there.");
+    }
+
+    /// <summary>The file of a parent, to be told from in a file of this path.</summary>
+    SavedMoment OriginFor(string path, Moment parent)
+    {
+        if (parent._pool != _pool)
+            throw new LabException($"The {parent} cannot be the parent of \"{Name}\": it is of another lab, and none that this lab grew from.");
+        SavedMoment saved = parent.Saved ?? throw new LabException($"The {parent} cannot be a parent yet: save it first.");
+        if (Path.GetDirectoryName(saved.Path) != Path.GetDirectoryName(path))
+            throw new LabException($"The moment is told from {saved.Path}: save it in the same folder, and not as {path}.");
+        if (saved.Chain.Any(file => file.Path == path))
+            throw new LabException($"The moment is told from {path}, which it would replace: save it under another name.");
+        if (saved.Chain.Count() >= MostInChain)
+            throw new LabException($"{MostInChain} moments are told from each other already: save this one without a parent.");
+        return StateFile.HashOf(saved.Path) == saved.Hash ? saved : throw new LabException(
+            $"{saved.Path} holds another moment by now than \"{parent.Name}\": save that one again first.");
     }
 
     static void Check(MomentFile file, Fleet fleet)
@@ -137,9 +204,6 @@ public sealed class Moment : IDisposable
         }
         if (!fits) throw new LabException("It has other machines or networks than its fleet.");
         if (MomentRules.Broken(file.Lab, fleet) is { } rule) throw new LabException($"It is of a lab that cannot be: {rule}.");
-        foreach (ImageContent image in MomentFile.ReadImages(fleet))
-            if (!file.Images.Contains(image))
-                throw new LabException($"The disk image {image.Path} holds something else than when the moment was saved.");
     }
 
     async Task<ImmutableArray<IBootable>> PrepareGuests()

@@ -128,7 +128,7 @@ public sealed class MomentFileTests
         whole[8]++;
         File.WriteAllBytes(Path, whole);
 
-        Assert.That(() => Moment.Load(Path), Throws.TypeOf<LabException>().With.Message.Contains("version 2, and this VmLab reads version 1"));
+        Assert.That(() => Moment.Load(Path), Throws.TypeOf<LabException>().With.Message.Contains("version 3, and this VmLab reads version 2"));
     });
 
     [Test]
@@ -169,9 +169,9 @@ public sealed class MomentFileTests
     {
         await lab.RunFor(25.Milliseconds);
         await Saved(lab);
-        MomentFile file = MomentFile.Read(Path).File;
+        MomentFile file = Read();
 
-        (file with { Lab = file.Lab with { Nanoseconds = file.Lab.Nanoseconds + 1 } }).Write(Path);
+        (file with { Lab = file.Lab with { Nanoseconds = file.Lab.Nanoseconds + 1 } }).Write(Path, MomentOrigin.None, null);
 
         Assert.That(() => Moment.Load(Path), Throws.TypeOf<LabException>().With.Message.Contains("one: it has not come to the time that its lab has"));
     });
@@ -181,15 +181,22 @@ public sealed class MomentFileTests
     {
         lab.Inject(Fault.Clock(s_one).Jump(1.Seconds).At(1.Seconds));
         await Saved(lab);
-        MomentFile file = MomentFile.Read(Path).File;
+        MomentFile file = Read();
         VmMoment one = file.Lab.Machines[0];
         var armed = new ArmedFault(new ClockJump("one", -1.Seconds), DueAt: 1_000_000_000);
         VmMoment damaged = one with { Faults = one.Faults with { Armed = [armed] } };
 
-        (file with { Lab = file.Lab with { Machines = file.Lab.Machines.SetItem(0, damaged) } }).Write(Path);
+        (file with { Lab = file.Lab with { Machines = file.Lab.Machines.SetItem(0, damaged) } }).Write(Path, MomentOrigin.None, null);
 
         Assert.That(() => Moment.Load(Path), Throws.TypeOf<LabException>().With.Message.Contains("one: no such fault could be armed"));
     });
+
+    MomentFile Read()
+    {
+        using RecordReader reader = StateFile.Open(Path, out _);
+        reader.Read<MomentOrigin>();
+        return MomentFile.Read(reader, new FramePool(16.MiB), earlier: null);
+    }
 
     async Task<byte[]> Saved(Lab lab)
     {

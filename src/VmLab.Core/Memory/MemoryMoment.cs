@@ -6,6 +6,8 @@ namespace VmLab.Core;
 /// </remarks>
 public sealed class MemoryMoment : IDisposable, ISelfWritten<MemoryMoment>
 {
+    static readonly uint[] s_zeros = new uint[MemoryLeaf.Pages];
+
     readonly FramePool _pool;
     MemoryLeaf[] _leaves;
 
@@ -58,43 +60,42 @@ public sealed class MemoryMoment : IDisposable, ISelfWritten<MemoryMoment>
     public unsafe ReadOnlySpan<byte> PageAt(uint page) =>
         new(_pool.Pointer(Leaves[(int)(page >> MemoryLeaf.Shift)].Frames[page & (MemoryLeaf.Pages - 1)]), FramePool.FrameSize);
 
-    /// <summary>Writes the size, and by leaf which pages are not zero and where they are.</summary>
+    /// <summary>Writes the size, and by leaf which pages differ from those of the earlier memory, or from zeros, and where they are.</summary>
     public void Write(RecordWriter writer)
     {
-        Span<byte> present = stackalloc byte[MemoryLeaf.Pages / 8];
+        MemoryMoment? earlier = writer.Earlier<MemoryMoment>();
+        Span<byte> changed = stackalloc byte[MemoryLeaf.Pages / 8];
         writer.WriteNumber(Size.Bytes);
-        foreach (MemoryLeaf leaf in Leaves)
+        for (int i = 0; i < Leaves.Length; i++)
         {
-            present.Clear();
+            ReadOnlySpan<uint> now = Leaves[i].Frames, before = earlier is null ? s_zeros : earlier.Leaves[i].Frames;
+            changed.Clear();
+            for (int page = now.CommonPrefixLength(before); page < MemoryLeaf.Pages; page++)
+                if (now[page] != before[page]) changed[page >> 3] |= (byte)(1 << (page & 7));
+            bool isSame = !changed.ContainsAnyExcept((byte)0);
+            writer.WriteBytes(isSame ? [] : changed);
+            if (isSame) continue;
             for (int page = 0; page < MemoryLeaf.Pages; page++)
-                if (leaf.Frames[page] != 0) present[page >> 3] |= (byte)(1 << (page & 7));
-            bool isEmpty = !present.ContainsAnyExcept((byte)0);
-            writer.WriteBytes(isEmpty ? [] : present);
-            if (isEmpty) continue;
-            foreach (uint frame in leaf.Frames)
-                if (frame != 0) writer.WritePage(new PageSource(_pool, frame));
+            {
+                if (now[page] == before[page]) continue;
+                if (now[page] == 0) writer.WriteNoPage();
+                else writer.WritePage(new PageSource(_pool, now[page]));
+            }
         }
     }
 
     public static MemoryMoment Read(RecordReader reader)
     {
+        MemoryMoment? earlier = reader.Earlier<MemoryMoment>();
         var size = new ByteSize(reader.ReadNumber());
         if (size < 1.MiB || size > 64.GiB || size.Bytes % FramePool.FrameSize != 0) throw reader.Damaged($"a memory is of {size}");
+        if (earlier is not null && earlier.Size != size) throw reader.Damaged("its parent has another size of memory");
         var leaves = new MemoryLeaf[GuestMemory.LeavesOf(size)];
         for (int i = 0; i < leaves.Length; i++)
         {
-            leaves[i] = MemoryLeaf.OfZeros();
-            byte[] present = reader.ReadBytes();
-            if (present.Length == 0) continue;
-            if (present.Length != MemoryLeaf.Pages / 8 || !present.AsSpan().ContainsAnyExcept((byte)0))
-                throw reader.Damaged("a map of memory is of another size");
-            for (int page = 0; page < MemoryLeaf.Pages; page++)
-            {
-                if ((present[page >> 3] >> (page & 7) & 1) == 0) continue;
-                if (!GuestMemory.IsRamOf(size, ((ulong)i << MemoryLeaf.Shift) + (ulong)page)) throw reader.Damaged("a page is no RAM");
-                leaves[i].Frames[page] = reader.ReadFrame();
-            }
-            reader.Pool.AddReferences(leaves[i].Frames);
+            byte[] changed = reader.ReadBytes();
+            if (changed.Length == 0) leaves[i] = earlier?.Leaves[i].Share() ?? MemoryLeaf.OfZeros();
+            else leaves[i] = ReadLeaf(reader, size, (ulong)i << MemoryLeaf.Shift, changed, earlier is null ? s_zeros : earlier.Leaves[i].Frames);
         }
         return new MemoryMoment(reader.Pool, size, leaves);
     }
@@ -103,6 +104,23 @@ public sealed class MemoryMoment : IDisposable, ISelfWritten<MemoryMoment>
     {
         Release();
         GC.SuppressFinalize(this);
+    }
+
+    static MemoryLeaf ReadLeaf(RecordReader reader, ByteSize size, ulong firstPage, byte[] changed, ReadOnlySpan<uint> before)
+    {
+        if (changed.Length != MemoryLeaf.Pages / 8 || !changed.AsSpan().ContainsAnyExcept((byte)0))
+            throw reader.Damaged("a map of memory is of another size");
+        MemoryLeaf leaf = MemoryLeaf.OfZeros();
+        before.CopyTo(leaf.Frames);
+        for (int page = 0; page < MemoryLeaf.Pages; page++)
+        {
+            if ((changed[page >> 3] >> (page & 7) & 1) == 0) continue;
+            if (!GuestMemory.IsRamOf(size, firstPage + (ulong)page)) throw reader.Damaged("a page is no RAM");
+            leaf.Frames[page] = reader.ReadFrame();
+            if (leaf.Frames[page] == before[page]) throw reader.Damaged("a page is as it was before");
+        }
+        reader.Pool.AddReferences(leaf.Frames);
+        return leaf;
     }
 
     void Release()

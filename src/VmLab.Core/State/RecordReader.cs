@@ -10,13 +10,14 @@ namespace VmLab.Core;
 /// <summary>Reads what a <see cref="RecordWriter"/> wrote, and takes nothing for granted: bytes may be anybody's.</summary>
 /// <param name="bytes">What was written.</param>
 /// <param name="pages">The pages that were put apart.</param>
-public sealed class RecordReader(ReadOnlyMemory<byte> bytes, MappedPages? pages)
+public sealed class RecordReader(ReadOnlyMemory<byte> bytes, MappedPages? pages) : IDisposable
 {
     const int DeepestRecord = 64;
 
     static readonly MethodInfo s_readSelf = OwnMethod(nameof(ReadSelf)), s_toImmutable = OwnMethod(nameof(ToImmutable));
 
     readonly List<Type> _types = [];
+    EarlierParts? _earlier;
     int _position;
     int _depth;
 
@@ -25,6 +26,13 @@ public sealed class RecordReader(ReadOnlyMemory<byte> bytes, MappedPages? pages)
 
     /// <summary>Reads records without pages.</summary>
     public static RecordReader WithoutPages(ReadOnlyMemory<byte> bytes) => new(bytes, null);
+
+    /// <summary>Has pages in a pool, and parts told from those of an earlier moment, from now on.</summary>
+    public void Begin(FramePool pool, EarlierParts? earlier)
+    {
+        pages!.MapInto(pool);
+        _earlier = earlier;
+    }
 
     /// <exception cref="LabException">What is there is no such record, or one of another VmLab.</exception>
     public T Read<T>() => (T)Read(typeof(T), mayBeNull: false)!;
@@ -40,11 +48,14 @@ public sealed class RecordReader(ReadOnlyMemory<byte> bytes, MappedPages? pages)
 
     public byte[] ReadBytes() => Take(ReadCount()).ToArray();
 
-    /// <summary>Reads a page, and returns its frame, to which the caller adds a reference.</summary>
-    public uint ReadFrame() => Page(out int page).FrameOf(page);
+    /// <summary>The part of the earlier moment from which what is read now differs; <see langword="null"/> where there is none.</summary>
+    public T? Earlier<T>() where T : class => _earlier is null ? null : _earlier.Next<T>() ?? throw Damaged("its parent has other parts");
 
-    /// <summary>Reads a page, and returns its bytes, equal pages the same array.</summary>
-    public byte[] ReadPage() => Page(out int page).BytesOf(page);
+    /// <summary>Reads a page, and returns its frame, to which the caller adds a reference; the zero frame where there is no page.</summary>
+    public uint ReadFrame() => ReadPageNumber() is { } page ? pages!.FrameOf(page) : 0;
+
+    /// <summary>Reads a page, and returns its bytes, equal pages the same array; <see langword="null"/> where there is no page.</summary>
+    public byte[]? ReadPage() => ReadPageNumber() is { } page ? pages!.BytesOf(page) : null;
 
     /// <summary>Says that there is nothing more.</summary>
     /// <exception cref="LabException">There is.</exception>
@@ -52,7 +63,11 @@ public sealed class RecordReader(ReadOnlyMemory<byte> bytes, MappedPages? pages)
     {
         if (_position != bytes.Length) throw Damaged("there is something behind its end");
         if (pages is not null && pages.Used != pages.Count) throw Damaged("it has pages that nobody uses");
+        if (_earlier is { AreOver: false }) throw Damaged("its parent has more parts");
     }
+
+    /// <summary>Lets go of the file, unless a pool has its pages.</summary>
+    public void Dispose() => pages?.Dispose();
 
     /// <summary>What says that the bytes are not what a writer writes.</summary>
     public LabException Damaged(string how) => new($"It does not hold what a moment holds: {how}, at byte {_position} of its records.");
@@ -63,10 +78,11 @@ public sealed class RecordReader(ReadOnlyMemory<byte> bytes, MappedPages? pages)
         Array.Exists(type.GetInterfaces(), face => IsGeneric(face, typeof(ISelfWritten<>)) && face.GenericTypeArguments[0] == type);
 
     // Pages are numbered in the order in which they are first met.
-    MappedPages Page(out int page)
+    int? ReadPageNumber()
     {
-        page = ReadInt32();
-        return pages is not null && pages.Meet(page) ? pages : throw Damaged($"there is no page {page}");
+        int page = ReadInt32();
+        if (page == -1) return null;
+        return pages is not null && pages.Meet(page) ? page : throw Damaged($"there is no page {page}");
     }
 
     object? Read(Type type, bool mayBeNull)

@@ -11,7 +11,9 @@ namespace VmLab.Core;
 /// A record may hold what <see cref="StateHash"/> takes, and other records, also by a type above theirs. Equal records give equal
 /// bytes. The first record of a type brings name, version and shape of the type along, so that another VmLab can tell.
 /// </remarks>
-public sealed class RecordWriter(PageList pages)
+/// <param name="pages">Gets the pages.</param>
+/// <param name="earlier">Parts from which others are told; <see langword="null"/> writes all whole.</param>
+public sealed class RecordWriter(PageList pages, EarlierParts? earlier = null)
 {
     static readonly MethodInfo s_writeImmutable =
         typeof(RecordWriter).GetMethod(nameof(WriteImmutable), BindingFlags.Instance | BindingFlags.NonPublic)!;
@@ -34,6 +36,14 @@ public sealed class RecordWriter(PageList pages)
         WriteCount(bytes.Length);
         _bytes.Write(bytes);
     }
+
+    /// <summary>Says that there is no page here.</summary>
+    public void WriteNoPage() => WriteCount(-1);
+
+    /// <summary>The part of the earlier moment from which what is written now differs; <see langword="null"/> where there is none.</summary>
+    /// <exception cref="LabException">The earlier moment has other parts.</exception>
+    public T? Earlier<T>() where T : class => earlier is null ? null : earlier.Next<T>()
+        ?? throw new LabException("The moment has other parts than the one that it is to be told from.");
 
     /// <summary>Writes a page: its bytes go into the list, once for all pages that are equal.</summary>
     public void WritePage(PageSource page) => WriteCount(pages.Add(page));

@@ -11,23 +11,24 @@ namespace VmLab.Core;
 /// </remarks>
 public static class StateFile
 {
-    const int Version = 1, PageSize = FramePool.FrameSize;
+    const int Version = 2, PageSize = FramePool.FrameSize;
     const int VersionAt = 8, PagesAt = 12, RecordsAt = 16, PageHashAt = 24, HashAt = 40, HeaderSize = 56, HashSize = 16;
 
     static ReadOnlySpan<byte> Magic => "VmMoment"u8;
 
     /// <summary>Writes the file under another name, and gives it its own once it is on the disk.</summary>
+    /// <returns>The hash that names the file by what is in it.</returns>
     /// <exception cref="LabException">It cannot be written; what was there before stays.</exception>
-    public static void Write(string path, ReadOnlySpan<byte> records, PageList pages)
+    public static UInt128 Write(string path, ReadOnlySpan<byte> records, PageList pages)
     {
         string draft = path + ".new";
+        Span<byte> header = stackalloc byte[HeaderSize];
+        MakeHeader(header, records, pages);
         try
         {
             Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(path))!);
             using (var file = new FileStream(draft, FileMode.Create, FileAccess.Write, FileShare.None, 1 << 20))
             {
-                Span<byte> header = stackalloc byte[HeaderSize];
-                MakeHeader(header, records, pages);
                 file.Write(header);
                 file.Write(records);
                 file.Write(new byte[(int)(PagesFrom(records.Length) - HeaderSize - records.Length)]);
@@ -35,6 +36,7 @@ public static class StateFile
                 file.Flush(flushToDisk: true);
             }
             File.Move(draft, path, overwrite: true);
+            return HashIn(header);
         }
         catch (Exception cause) when (cause is IOException or UnauthorizedAccessException)
         {
@@ -42,26 +44,27 @@ public static class StateFile
         }
     }
 
-    /// <summary>Opens a file, checks all of it, and has its pages in a pool of their own.</summary>
-    /// <param name="limit">The most memory that machines of the pool may take beside the file.</param>
-    /// <exception cref="LabException">It is no such file, or of another version, or damaged.</exception>
-    public static unsafe RecordReader Open(string path, ByteSize limit)
+    /// <summary>The hash that a file says it has, which nothing else of it is held against.</summary>
+    /// <exception cref="LabException">It cannot be read.</exception>
+    public static UInt128 HashOf(string path)
     {
-        MappedFile file;
-        try
-        {
-            file = new MappedFile(path);
-        }
-        catch (Exception cause) when (cause is IOException or UnauthorizedAccessException)
-        {
-            throw new LabException($"The moment {path} cannot be read: {cause.Message}", cause);
-        }
+        using MappedFile file = Map(path);
+        return file.Length < HeaderSize ? throw new LabException($"{path} is no moment of VmLab.") : HashIn(file.Span(0, HeaderSize));
+    }
+
+    /// <summary>Opens a file, and checks all of it. Its pages are in no pool yet.</summary>
+    /// <param name="hash">What <see cref="Write"/> returned.</param>
+    /// <exception cref="LabException">It is no such file, or of another version, or damaged.</exception>
+    public static unsafe RecordReader Open(string path, out UInt128 hash)
+    {
+        MappedFile file = Map(path);
         try
         {
             var (records, pages) = Check(file);
             long pagesFrom = PagesFrom(records);
             byte[] bytes = file.Span(HeaderSize, records).ToArray();
-            return new RecordReader(bytes, new MappedPages(new FramePool(limit), file.Start + pagesFrom, pages, file));
+            hash = HashIn(file.Span(0, HeaderSize));
+            return new RecordReader(bytes, new MappedPages(file.Start + pagesFrom, pages, file));
         }
         catch (LabException)
         {
@@ -69,6 +72,20 @@ public static class StateFile
             throw;
         }
     }
+
+    static MappedFile Map(string path)
+    {
+        try
+        {
+            return new MappedFile(path);
+        }
+        catch (Exception cause) when (cause is IOException or UnauthorizedAccessException)
+        {
+            throw new LabException($"The moment {path} cannot be read: {cause.Message}", cause);
+        }
+    }
+
+    static UInt128 HashIn(ReadOnlySpan<byte> header) => BinaryPrimitives.ReadUInt128BigEndian(header[HashAt..]);
 
     static void MakeHeader(Span<byte> header, ReadOnlySpan<byte> records, PageList pages)
     {

@@ -34,40 +34,53 @@ public sealed class SparseImage
         /// <summary>The bytes of a chunk; none where the image below shows.</summary>
         public ReadOnlySpan<byte> ChunkAt(ulong chunk) => Leaves[chunk >> LeafShift]?.Chunks[chunk & (LeafChunks - 1)]?.Bytes;
 
-        /// <summary>Writes, by leaf, how many chunks were written, which, and where they are.</summary>
+        /// <summary>Writes, by leaf, how many chunks differ from those of the earlier image, or from none, which, and where they are.</summary>
         public void Write(RecordWriter writer)
         {
+            Moment? earlier = writer.Earlier<Moment>();
             writer.WriteCount(Leaves.Length);
-            foreach (Leaf? leaf in Leaves)
+            for (int i = 0; i < Leaves.Length; i++)
             {
-                int count = leaf?.Chunks.Count(chunk => chunk is not null) ?? 0;
-                writer.WriteCount(leaf is null ? 0 : count + 1);
-                for (int i = 0; i < LeafChunks && leaf is not null; i++)
+                Chunk?[] now = ChunksOf(Leaves[i]), before = ChunksOf(earlier?.Leaves[i]);
+                int[] changed = now == before ? [] : [.. Enumerable.Range(0, LeafChunks).Where(j => now[j] != before[j])];
+                writer.WriteCount(changed.Length);
+                foreach (int j in changed)
                 {
-                    if (leaf.Chunks[i] is not { } chunk) continue;
-                    writer.WriteCount(i);
-                    writer.WritePage(new PageSource(chunk.Bytes));
+                    writer.WriteCount(j);
+                    if (now[j] is { } chunk) writer.WritePage(new PageSource(chunk.Bytes));
+                    else writer.WriteNoPage();
                 }
             }
         }
 
         public static Moment Read(RecordReader reader)
         {
+            Moment? earlier = reader.Earlier<Moment>();
             var leaves = new Leaf?[reader.ReadCount()];
+            if (earlier is not null && earlier.Leaves.Length != leaves.Length) throw reader.Damaged("its parent has another size of disk");
             for (int i = 0; i < leaves.Length; i++)
             {
+                leaves[i] = earlier?.Leaves[i];
                 int count = reader.ReadCount();
-                if (count == 0) continue;
-                leaves[i] = new Leaf(new Chunk?[LeafChunks], new object());
-                for (int last = -1; count > 1; count--)
-                {
-                    int next = reader.ReadCount();
-                    if (next <= last || next >= LeafChunks) throw reader.Damaged("chunks of a disk are out of order");
-                    leaves[i]!.Chunks[last = next] = new Chunk(reader.ReadPage(), new object());
-                }
+                if (count > 0) leaves[i] = ReadLeaf(reader, count, ChunksOf(leaves[i]));
             }
             return new Moment(leaves);
         }
+
+        static Leaf ReadLeaf(RecordReader reader, int count, Chunk?[] before)
+        {
+            var chunks = (Chunk?[])before.Clone();
+            for (int last = -1; count > 0; count--)
+            {
+                int next = reader.ReadCount();
+                if (next <= last || next >= LeafChunks) throw reader.Damaged("chunks of a disk are out of order");
+                chunks[last = next] = reader.ReadPage() is { } bytes ? new Chunk(bytes, new object()) : null;
+                if (chunks[next] == before[next]) throw reader.Damaged("a chunk of a disk is as it was before");
+            }
+            return new Leaf(chunks, new object());
+        }
+
+        static Chunk?[] ChunksOf(Leaf? leaf) => leaf?.Chunks ?? s_none;
     }
 
     /// <summary>What is allocated at once, in bytes.</summary>
@@ -91,6 +104,7 @@ public sealed class SparseImage
         public object Owner => owner;
     }
 
+    static readonly Chunk?[] s_none = new Chunk?[LeafChunks];
     static readonly Chunk s_zeros = new(new byte[ChunkSize], new object());
     static readonly ulong s_zeroHash = XxHash3.HashToUInt64(s_zeros.Bytes);
 

@@ -55,6 +55,8 @@ public sealed record RegisterFlip(string Machine, int? Register, int? Bit) : Mac
 /// <inheritdoc cref="CpuFaults.MachineCheck"/>
 public sealed record CpuMachineCheck(string Machine, int Bank, ulong? Address) : MachineFault(Machine)
 {
+    internal override bool IsSound => base.IsSound && Bank is >= 0 and < MachineCheckBanks.BankCount;
+
     internal override string Strike(Struck target, ref Rng random)
     {
         bool isTold = target.Machine.MachineCheck(Bank, Address);
@@ -65,6 +67,8 @@ public sealed record CpuMachineCheck(string Machine, int Bank, ulong? Address) :
 /// <inheritdoc cref="CpuFaults.CorrectedError"/>
 public sealed record CpuCorrectedError(string Machine, int Bank, ulong? Address) : MachineFault(Machine)
 {
+    internal override bool IsSound => base.IsSound && Bank is >= 0 and < MachineCheckBanks.BankCount;
+
     internal override string Strike(Struck target, ref Rng random)
     {
         target.Machine.NoteCorrectedError(Bank, Address);

@@ -27,22 +27,28 @@ sealed record MomentFile(
         })];
     }
 
+    /// <param name="origin">Where the earlier moment is.</param>
+    /// <param name="earlier">What this is told from; <see langword="null"/> writes all.</param>
+    /// <returns>The hash that names the file.</returns>
     /// <exception cref="LabException">It cannot be written, or something in it is no plain data.</exception>
-    public void Write(string path)
+    public UInt128 Write(string path, MomentOrigin origin, LabMoment? earlier)
     {
         var pages = new PageList();
-        var writer = new RecordWriter(pages);
+        var writer = new RecordWriter(pages, PartsOf(earlier));
+        writer.Write(origin);
         writer.Write(this);
-        StateFile.Write(path, writer.Bytes, pages);
+        return StateFile.Write(path, writer.Bytes, pages);
     }
 
-    /// <exception cref="LabException">It is none, damaged, or of another VmLab.</exception>
-    public static (MomentFile File, FramePool Pool) Read(string path)
+    /// <param name="reader">Stands behind the origin.</param>
+    /// <param name="pool">Gets the pages; that of the earlier moment where there is one.</param>
+    /// <exception cref="LabException">It is none, or of another VmLab.</exception>
+    public static MomentFile Read(RecordReader reader, FramePool pool, LabMoment? earlier)
     {
-        RecordReader reader = StateFile.Open(path, HostMemory.Free());
+        reader.Begin(pool, PartsOf(earlier));
         var file = reader.Read<MomentFile>();
         reader.End();
-        return (file, reader.Pool);
+        return file;
     }
 
     public static ImmutableArray<byte> Define(Fleet fleet)
@@ -73,6 +79,12 @@ sealed record MomentFile(
         return fleet;
     }
 
+    // In the order in which they come among the records.
+    static EarlierParts? PartsOf(LabMoment? lab) => lab is null ? null : new(
+        from machine in lab.Machines.Select(machine => machine.Powered.Machine)
+        from part in machine.Disks.SelectMany(disk => new[] { disk.Current, disk.Durable }).Prepend<object>(machine.Memory)
+        select part);
+
     static bool IsPlain(Guest guest)
     {
         try
@@ -88,6 +100,25 @@ sealed record MomentFile(
 
     static string Told(Fleet fleet) => $"\"{fleet.Name}\" with seed {fleet.RootSeed} and "
         + string.Join(", ", fleet.Machines.Select(machine => $"{machine.Name} {machine.MemorySize} {machine.Guest}"));
+}
+
+/// <summary>What a file's moment is told from: another file, beside it.</summary>
+/// <param name="Parent">Name of that file; <see langword="null"/> where all is in this one.</param>
+/// <param name="Hash">That file's.</param>
+sealed record MomentOrigin(string? Parent, UInt128 Hash)
+{
+    public static MomentOrigin None { get; } = new(null, 0);
+}
+
+/// <summary>A file that has a moment in it.</summary>
+/// <param name="Path">From the root.</param>
+/// <param name="Hash">What is in it.</param>
+/// <param name="Images">What was in the files that the fleet's disks come from.</param>
+/// <param name="Parent">What it is told from.</param>
+sealed record SavedMoment(string Path, UInt128 Hash, ImmutableArray<ImageContent> Images, SavedMoment? Parent)
+{
+    /// <summary>This file, and all that it takes to read it.</summary>
+    public IEnumerable<SavedMoment> Chain => Parent is null ? [this] : Parent.Chain.Prepend(this);
 }
 
 /// <summary>Stands in a file for a guest that a program defines.</summary>
