@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.IO.Compression;
 using System.Security.Cryptography;
+using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using VmLab.Guests;
@@ -9,13 +10,14 @@ namespace VmLab;
 
 /// <summary>All that it takes to run a failed run again to the same failure: <c>vmlab replay FILE</c>.</summary>
 /// <remarks>
-/// A zip file: <c>bundle.json</c>, the script's own files, the cached moments that its labs grew from, and <c>report.html</c>, a page
-/// for each lab, to be looked at.
+/// A zip file: <c>bundle.json</c>, the script's own files, the moments from files that its labs grew from, and <c>report.html</c>, a
+/// page for each lab, to be looked at.
 /// </remarks>
 public sealed record FailureBundle
 {
     const string Description = "bundle.json", Scripts = "script/", Moments = "moments/", Extension = ".vmlab.zip";
     const int MostKept = 50;
+    const long MostBytesKept = 2L << 30;
 
     // The oldest time that a zip file can tell, so that equal failures give equal bundles.
     static readonly DateTimeOffset s_noTime = new(1980, 1, 1, 0, 0, 0, TimeSpan.Zero);
@@ -47,7 +49,10 @@ public sealed record FailureBundle
 
     public ImmutableArray<BundledLab> Labs { get; init; } = [];
 
-    /// <summary>Writes the bundle into the folder of bundles in the user's store, where the fifty latest are kept.</summary>
+    /// <summary>
+    /// Writes the bundle into the folder of bundles in the user's store, where the fifty latest are kept, and no more than 2 GiB beside the
+    /// last.
+    /// </summary>
     /// <param name="name">What the file is called, beside a hash of what is in it.</param>
     /// <param name="scripts">The script's files, by their path within the bundle.</param>
     /// <param name="pump">Whose labs failed.</param>
@@ -65,11 +70,7 @@ public sealed record FailureBundle
             {
                 Add(zip, Description, new MemoryStream(description));
                 foreach (var (file, bytes) in scripts) Add(zip, Scripts + file, new MemoryStream(bytes));
-                foreach (string moment in pump.Labs.Select(lab => lab.GrownFrom?.File).OfType<string>().Where(File.Exists).Distinct())
-                {
-                    string key = Path.GetFileName(Path.GetDirectoryName(moment))!;
-                    Add(zip, $"{Moments}{key}/{Path.GetFileName(moment)}", File.OpenRead(moment));
-                }
+                foreach (var (key, file) in MomentsOf(pump.Labs)) Add(zip, $"{Moments}{key}/{Path.GetFileName(file)}", File.OpenRead(file));
                 foreach (var (number, lab) in pump.Labs.Index())
                 {
                     RunOutcome? outcome = lab == pump.Labs[^1] ? RunOutcome.Failed(bundle.Failure) : null;   // earlier ones ended well
@@ -77,8 +78,7 @@ public sealed record FailureBundle
                 }
             }
             File.Move(path + ".new", path, overwrite: true);
-            FileInfo[] bundles = new DirectoryInfo(folder).GetFiles($"*{Extension}");
-            foreach (FileInfo old in bundles.OrderByDescending(file => file.LastWriteTimeUtc).Skip(MostKept)) old.Delete();
+            DropOldest(folder, MostKept, MostBytesKept);
             return path;
         }
         catch (Exception cause) when (cause is IOException or UnauthorizedAccessException or InvalidDataException)
@@ -111,6 +111,31 @@ public sealed record FailureBundle
 
     /// <summary>Where the moments are in a folder that the bundle was unpacked to.</summary>
     public static string MomentsIn(string folder) => Path.Combine(folder, Moments);
+
+    /// <summary>What the bundle knows a moment by that is loaded from a path, as the script has it.</summary>
+    internal static string KeyOf(string path) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(path)))[..24];
+
+    /// <summary>Deletes the oldest bundles of a folder; the latest stays, whatever its size.</summary>
+    internal static void DropOldest(string folder, int mostKept, long mostBytes)
+    {
+        FileInfo[] bundles = [.. new DirectoryInfo(folder).GetFiles($"*{Extension}").OrderByDescending(file => file.LastWriteTimeUtc)];
+        long bytes = 0;
+        foreach (var (number, bundle) in bundles.Index().Skip(1))
+        {
+            bytes += bundle.Length;
+            if (number >= mostKept || bytes > mostBytes) bundle.Delete();
+        }
+    }
+
+    // With all that it takes to load them; a file that has changed since is of no use.
+    static IEnumerable<(string Key, string File)> MomentsOf(IEnumerable<Lab> labs)
+    {
+        var files = new HashSet<(string Key, string File)>();
+        foreach (Lab lab in labs)
+            if (lab.GrownFrom is { BundledAs: { } key, Saved.Chain: var chain } && chain.All(saved => saved.IsThere))
+                files.UnionWith(chain.Select(saved => (key, saved.Path)));
+        return files;
+    }
 
     static string FileNameOf(string name)
     {

@@ -52,7 +52,7 @@ public sealed record LabOptions
     /// <summary>Guest time at which every lab ends, with a <see cref="RunEndedException"/>; <see langword="null"/> for none.</summary>
     public TimeSpan? Until { get; init; }
 
-    /// <summary>A folder to look in first for the moments of <see cref="VmLab.Moments"/>, as a bundle has one.</summary>
+    /// <summary>A folder of moments to look in first, as a bundle has one.</summary>
     public string? Moments { get; init; }
 
     /// <summary>The command that runs the same again, for reports; <see langword="null"/> where nobody knows one.</summary>

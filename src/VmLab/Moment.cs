@@ -58,6 +58,9 @@ public sealed class Moment : IDisposable
     /// </summary>
     public Moment? Parent { get; private set; }
 
+    /// <summary>What a bundle of a failure knows it by; <see langword="null"/> where it needs none: the run makes it again.</summary>
+    internal string? BundledAs { get; private set; }
+
     /// <summary>The file that it was last saved to, or was loaded from.</summary>
     internal SavedMoment? Saved { get; private set; }
 
@@ -91,12 +94,14 @@ public sealed class Moment : IDisposable
         UInt128 hash = new MomentFile(Name, MomentFile.Define(Fleet), hashes, images, state).Write(
             path, origin is null ? MomentOrigin.None : new MomentOrigin(Path.GetFileName(origin.Path), origin.Hash), parent?.State);
         Saved = new SavedMoment(path, hash, images, origin);
+        Pump.Current?.NoteSaved(path);
         GC.KeepAlive(parent);
         GC.KeepAlive(this);   // whose frames were read
     }
 
     /// <summary>Loads a moment from a file, which stays in use for as long as the moment and what grows from it.</summary>
     /// <remarks>
+    /// In the replay of a failure it is the file that the bundle has of this path, unless the run itself has saved one there.
     /// All of the file is checked, and of those that it is told from. Its memory is mapped: what machines do not change stays in the
     /// host's page cache.
     /// </remarks>
@@ -105,6 +110,26 @@ public sealed class Moment : IDisposable
     /// There is no such file; it is damaged, of another VmLab, or of another fleet; or the file that it is told from is.
     /// </exception>
     public static Moment Load(string path, Fleet? fleet = null)
+    {
+        if (Pump.Current?.HasSaved(Path.GetFullPath(path)) == true) return LoadFile(path, fleet);
+        string key = FailureBundle.KeyOf(path);
+        LabOptions options = Pump.Current?.Options ?? LabOptions.FromEnvironment();
+        string? bundled = options.Moments is { } brought ? Path.Combine(brought, key, Path.GetFileName(path)) : null;
+        Moment moment = LoadFile(System.IO.File.Exists(bundled) ? bundled : path, fleet);
+        moment.BundledAs = key;
+        return moment;
+    }
+
+    /// <summary>Loads a moment of the store.</summary>
+    /// <param name="key">What it is known by there, and in bundles.</param>
+    internal static Moment LoadCached(string path, Fleet fleet, string key)
+    {
+        Moment moment = LoadFile(path, fleet);
+        moment.BundledAs = key;
+        return moment;
+    }
+
+    static Moment LoadFile(string path, Fleet? fleet)
     {
         Moment moment = Load(path, fleet, MostInChain);
         foreach (ImageContent image in MomentFile.ReadImages(moment.Fleet))
@@ -135,7 +160,7 @@ public sealed class Moment : IDisposable
             {
                 Moment made = await _recipe!();
                 (_pool, _guestHashes, _state, File) = (made._pool, made._guestHashes, made._state, made.File);
-                (Saved, Parent) = (made.Saved, made.Parent);
+                (Saved, Parent, BundledAs) = (made.Saved, made.Parent, made.BundledAs);
                 if (!made._guests.IsDefault) _guests = made._guests;
             }
             if (_guests.IsDefault) _guests = await PrepareGuests();
@@ -189,8 +214,8 @@ public sealed class Moment : IDisposable
             throw new LabException($"The moment is told from {path}, which it would replace: save it under another name.");
         if (saved.Chain.Count() >= MostInChain)
             throw new LabException($"{MostInChain} moments are told from each other already: save this one without a parent.");
-        return StateFile.HashOf(saved.Path) == saved.Hash ? saved : throw new LabException(
-            $"{saved.Path} holds another moment by now than \"{parent.Name}\": save that one again first.");
+        return saved.IsThere ? saved : throw new LabException(
+            $"{saved.Path} does not hold \"{parent.Name}\" any more: save that one again first.");
     }
 
     static void Check(MomentFile file, Fleet fleet)

@@ -18,6 +18,7 @@ public sealed class Pump : SynchronizationContext
     readonly ManualResetEventSlim _hasPosted = new();
     readonly List<Lab> _labs = [];
     readonly int _thread = Environment.CurrentManagedThreadId;
+    readonly HashSet<string> _saved = [];
     int _turn;
 
     Pump(LabOptions options) => Options = options;
@@ -113,6 +114,11 @@ public sealed class Pump : SynchronizationContext
     public override SynchronizationContext CreateCopy() => this;
 
     internal void Add(Lab lab) => _labs.Add(lab);
+
+    /// <summary>The script has saved a moment there: what it loads from there is its own.</summary>
+    internal void NoteSaved(string path) => _saved.Add(path);
+
+    internal bool HasSaved(string path) => _saved.Contains(path);
 
     internal void RequireHere()
     {

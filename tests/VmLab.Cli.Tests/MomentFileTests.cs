@@ -1,3 +1,5 @@
+using System.IO.Compression;
+
 namespace VmLab.Cli.Tests;
 
 /// <summary>Moments as files, between processes.</summary>
@@ -53,6 +55,44 @@ public sealed class MomentFileTests
 
         Assert.That((continued.Code, continued.Output), Is.EqualTo((0, expected.Output)), continued.Error);
         Assert.That(expected.Output, Does.StartWith("00:00:00.05"));
+    }
+
+    [Test]
+    public void A_replay_loads_the_moments_of_its_bundle_and_those_that_it_saves_itself()
+    {
+        string there = Path.Combine(_folder, "there.moment"), later = Path.Combine(_folder, "later.moment"), own = Path.Combine(_folder, "own.moment");
+        string Saves(string name, int milliseconds) => Write(name, $$"""
+            await Lab.RunAsync(fleet, async lab =>
+            {
+                await lab.RunFor({{milliseconds}}.Milliseconds);
+                var there = await lab.Snapshot("there");
+                there.Save("{{there}}");
+                await lab.RunFor(1.Milliseconds);
+                (await lab.Snapshot("later")).Save("{{later}}", parent: there);
+            });
+            """);
+        string fails = Write("fails.csx", $$"""
+            var lab = await Lab.StartAsync(Moment.Load("{{later}}"));
+            await lab.RunFor(1.Milliseconds);
+            (await lab.Snapshot("own")).Save("{{own}}");
+            var grown = await Lab.StartAsync(Moment.Load("{{own}}"));
+            WriteLine($"{grown.Now} {grown.StateHash():x}");
+            grown.Always("this holds", () => false);
+            await grown.RunFor(1.Milliseconds);
+            """);
+
+        Assert.That(Vmlab.Run("run", Saves("first.csx", 20)).Code, Is.Zero);
+        Ending failed = Vmlab.RunAt(_folder, "run", fails);
+        Assert.That(Vmlab.Run("run", Saves("second.csx", 30)).Code, Is.Zero);
+        File.Delete(own);
+        string bundle = Directory.GetFiles(Path.Combine(_folder, "failures")).Single();
+        Ending replayed = Vmlab.RunAt(_folder, "replay", bundle);
+
+        Assert.That((failed.Code, replayed.Code, replayed.Output), Is.EqualTo((ExitCode.Failed, ExitCode.Failed, failed.Output)), replayed.Error);
+        Assert.That(failed.Output, Does.StartWith("00:00:00.0220"));
+        using ZipArchive zip = ZipFile.OpenRead(bundle);
+        Assert.That(zip.Entries.Select(entry => entry.Name).Where(name => name.EndsWith(".moment", StringComparison.Ordinal)),
+            Is.EquivalentTo(["later.moment", "there.moment"]));
     }
 
     /// <summary>A script with a fleet of one machine, which writes 40 MiB, every page another.</summary>

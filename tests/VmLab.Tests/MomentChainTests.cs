@@ -138,7 +138,7 @@ public sealed class MomentChainTests
         Assert.That(() => unsaved.Save(In("d"), foreign), Refused("\"a\"", "is of another lab"));
         Assert.That(() => unsaved.Save(Path.Combine(_folder, "deeper", "d.moment"), chain[2]), Refused("c.moment", "save it in the same folder"));
         chain[0].Save(In("b"));
-        Assert.That(() => unsaved.Save(In("d"), chain[1]), Refused("b.moment", "holds another moment by now"));
+        Assert.That(() => unsaved.Save(In("d"), chain[1]), Refused("b.moment", "does not hold \"b\" any more"));
     });
 
     static NUnit.Framework.Constraints.IResolveConstraint Refused(string what, string why) =>

@@ -21,24 +21,24 @@ sealed class CachedMoment(string name, Fleet fleet, Func<Lab, Task> prepare)
             $"To prepare the moment \"{name}\" takes a pump: use Lab.RunAsync, or [LabTest], or put your code in Pump.Run.");
         string store = Path.Combine(GuestStore.OfUser().Folder, "moments");
         string key = await KeyAsync(pump.Options.Stop), folder = Path.Combine(store, key), path = Path.Combine(folder, FileName);
-        if (pump.Options.Moments is { } brought && TryLoad(Path.Combine(brought, key, FileName)) is { } bundled) return bundled;
-        if (TryLoad(path) is { } ready) return ready;
+        if (pump.Options.Moments is { } brought && TryLoad(Path.Combine(brought, key, FileName), key) is { } bundled) return bundled;
+        if (TryLoad(path, key) is { } ready) return ready;
         using (StoreLock _ = await StoreLock.TakeAsync(folder, pump.Options.Stop))
         {
-            if (TryLoad(path) is { } others) return others;
+            if (TryLoad(path, key) is { } others) return others;
             await MakeAsync(path, pump.Options);
         }
         DropOldest(store);
-        return Moment.Load(path, fleet);
+        return Moment.LoadCached(path, fleet, key);
     }
 
     // What cannot be loaded is as good as absent: it is made again.
-    Moment? TryLoad(string path)
+    Moment? TryLoad(string path, string key)
     {
         try
         {
             if (!File.Exists(path)) return null;
-            Moment moment = Moment.Load(path, fleet);
+            Moment moment = Moment.LoadCached(path, fleet, key);
             File.WriteAllBytes(Path.Combine(Path.GetDirectoryName(path)!, UsedName), []);   // whose time says when
             return moment;
         }

@@ -117,6 +117,22 @@ sealed record MomentOrigin(string? Parent, UInt128 Hash)
 /// <param name="Parent">What it is told from.</param>
 sealed record SavedMoment(string Path, UInt128 Hash, ImmutableArray<ImageContent> Images, SavedMoment? Parent)
 {
+    /// <summary>Whether the file still is the one that it was.</summary>
+    public bool IsThere
+    {
+        get
+        {
+            try
+            {
+                return StateFile.HashOf(Path) == Hash;
+            }
+            catch (LabException)
+            {
+                return false;
+            }
+        }
+    }
+
     /// <summary>This file, and all that it takes to read it.</summary>
     public IEnumerable<SavedMoment> Chain => Parent is null ? [this] : Parent.Chain.Prepend(this);
 }
