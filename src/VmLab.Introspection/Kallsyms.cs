@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
 using System.Text;
 using static System.Buffers.Binary.BinaryPrimitives;
 
@@ -16,9 +18,13 @@ sealed class Kallsyms
     const int FewestSymbols = MarkerInterval + 1;   // a single marker is a zero, which is anywhere
     const ulong KernelHalf = 0xFFFF_8000_0000_0000;
 
-    Kallsyms(KernelSymbol[] symbols, ulong linearBase, int baseAt)
+    static readonly ByContent<SymbolTable> s_tables = new();
+
+    readonly SymbolTable _table;
+
+    Kallsyms(SymbolTable table, ulong linearBase, int baseAt)
     {
-        Symbols = symbols;
+        _table = table;
         Base = linearBase;
         BaseAt = baseAt;
     }
@@ -26,14 +32,26 @@ sealed class Kallsyms
     /// <summary>How much before the tokens, and how much behind them, the tables can take.</summary>
     public const int BytesBefore = 32 << 20, BytesBehind = MostSymbols * 4 + (1 << 17);
 
-    /// <summary>In the order of addresses.</summary>
-    public KernelSymbol[] Symbols { get; }
+    public int Count => _table.Count;
+
+    /// <summary>The symbols in the order of addresses.</summary>
+    public KernelSymbol this[int symbol] => new(_table.NameOf(symbol), AddressOf(symbol), _table.TypeOf(symbol));
 
     /// <summary>The lowest address of the kernel's image.</summary>
     public ulong Base { get; }
 
     /// <summary>Where in the bytes the base is kept, which the kernel's relocation changes.</summary>
     public int BaseAt { get; }
+
+    public ulong AddressOf(int symbol) => _table.AddressOf(symbol, Base);
+
+    /// <summary>The address of a name; of several of a name the lowest.</summary>
+    public bool TryFind(string name, out ulong address)
+    {
+        bool isFound = _table.TryFind(name, out int symbol);
+        address = isFound ? AddressOf(symbol) : 0;
+        return isFound;
+    }
 
     /// <param name="memory">Bytes whose first one lies at a multiple of 8.</param>
     /// <returns><see langword="null"/>: there are no whole tables around these tokens.</returns>
@@ -60,24 +78,43 @@ sealed class Kallsyms
 
     static Kallsyms? TryParse(ReadOnlySpan<byte> memory, TokenTable tokens, int names, int count)
     {
-        int before = names - 16 - Aligned(4 * count), behind = tokens.End;
-        int baseAt = names - 16;
-        ulong[]? addresses = Addresses(memory, before, baseAt, count)
-            ?? Addresses(memory, behind, baseAt = behind + Aligned(4 * count), count);
-        if (addresses is null) return null;
+        int before = names - 16 - Aligned(4 * count), behind = tokens.End, baseAt = names - 16;
+        ReadOnlySpan<int> offsets = Offsets(memory, before, baseAt, count);
+        if (offsets.IsEmpty) offsets = Offsets(memory, behind, baseAt = behind + Aligned(4 * count), count);
+        if (offsets.IsEmpty) return null;
 
-        var symbols = new KernelSymbol[count];
+        string digest = Digest(offsets, memory[names..tokens.End]);
+        if (!s_tables.TryFind(digest, out SymbolTable? table))
+        {
+            if (Expand(memory, names, tokens, offsets) is not { } expanded) return null;
+            table = s_tables.Keep(digest, expanded);
+        }
+        return new Kallsyms(table, ReadUInt64LittleEndian(memory[baseAt..]), baseAt);
+    }
+
+    static SymbolTable? Expand(ReadOnlySpan<byte> memory, int at, TokenTable tokens, ReadOnlySpan<int> offsets)
+    {
+        string[] names = new string[offsets.Length];
+        char[] types = new char[offsets.Length];
         Span<byte> name = stackalloc byte[LongestName];
-        int at = names;
-        for (int i = 0; i < count; i++)
+        for (int i = 0; i < names.Length; i++)
         {
             int length = EncodedLength(memory, ref at);
             int expanded = Expand(memory.Slice(at, length), tokens, name);
             if (expanded < 1) return null;
-            symbols[i] = new KernelSymbol(Encoding.UTF8.GetString(name[1..expanded]), addresses[i], (char)name[0]);
+            (types[i], names[i]) = ((char)name[0], Encoding.UTF8.GetString(name[1..expanded]));
             at += length;
         }
-        return new Kallsyms(symbols, ReadUInt64LittleEndian(memory[baseAt..]), baseAt);
+        return new SymbolTable(names, types, offsets.ToArray());
+    }
+
+    /// <summary>Of all that the kernel's place does not change.</summary>
+    static string Digest(ReadOnlySpan<int> offsets, ReadOnlySpan<byte> namesToTokens)
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        hash.AppendData(MemoryMarshal.AsBytes(offsets));
+        hash.AppendData(namesToTokens);
+        return Convert.ToHexString(hash.GetHashAndReset());
     }
 
     static int Aligned(int length) => length + 7 & ~7;
@@ -150,25 +187,21 @@ sealed class Kallsyms
         return length;
     }
 
-    /// <summary>Resolves the offsets against the base, and asks that the addresses rise, as the kernel's own lookup does.</summary>
-    static ulong[]? Addresses(ReadOnlySpan<byte> memory, int offsets, int baseAt, int count)
+    /// <summary>The offsets, if the addresses that they give rise, as the kernel's own lookup asks; otherwise none.</summary>
+    static ReadOnlySpan<int> Offsets(ReadOnlySpan<byte> memory, int offsetsAt, int baseAt, int count)
     {
-        if (offsets < 0 || baseAt > memory.Length - 8) return null;
-        ulong linearBase = ReadUInt64LittleEndian(memory[baseAt..]);
-        if (linearBase < KernelHalf) return null;
+        if (offsetsAt < 0 || baseAt > memory.Length - 8) return [];
+        ulong linearBase = ReadUInt64LittleEndian(memory[baseAt..]), before = 0;
+        if (linearBase < KernelHalf) return [];
 
-        // With CONFIG_KALLSYMS_ABSOLUTE_PERCPU what is relative to the base is negative, and the rest absolute.
-        bool hasAbsolutes = false;
-        for (int i = 0; i < count; i++) hasAbsolutes |= ReadInt32LittleEndian(memory[(offsets + 4 * i)..]) < 0;
-        ulong[] addresses = new ulong[count];
-        for (int i = 0; i < count; i++)
+        ReadOnlySpan<int> offsets = MemoryMarshal.Cast<byte, int>(memory.Slice(offsetsAt, 4 * count));
+        bool hasAbsolutes = SymbolTable.HasAbsolutes(offsets);
+        foreach (int offset in offsets)
         {
-            int offset = ReadInt32LittleEndian(memory[(offsets + 4 * i)..]);
-            addresses[i] = !hasAbsolutes ? linearBase + (uint)offset
-                : offset >= 0 ? (uint)offset
-                : linearBase + (ulong)(-1L - offset);
-            if (i > 0 && addresses[i] < addresses[i - 1]) return null;
+            ulong address = SymbolTable.AddressOf(offset, hasAbsolutes, linearBase);
+            if (address < before) return [];
+            before = address;
         }
-        return addresses;
+        return offsets;
     }
 }

@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using VmLab.Core;
 using VmLab.Machines;
 
@@ -7,6 +8,8 @@ namespace VmLab.Introspection;
 sealed class KernelImage
 {
     const int ChunkSize = 1 << 20, MostDigits = 1000, MostTables = 16, MostTypes = 64 << 20;
+
+    static readonly ByContent<Btf> s_types = new();
 
     readonly ulong _tokensAt, _baseAt;
     readonly byte[] _tokens;
@@ -19,13 +22,9 @@ sealed class KernelImage
         _tokensAt = tokensAt;
         _tokens = tokens;
         _baseAt = baseAt;
-        foreach (KernelSymbol symbol in kallsyms.Symbols) ByName.TryAdd(symbol.Name, symbol.Address);
     }
 
     public Kallsyms Kallsyms { get; }
-
-    /// <summary>The kernel's own symbols; of several of a name the one at the lowest address.</summary>
-    public Dictionary<string, ulong> ByName { get; } = [];
 
     /// <summary>Whether the tables lie where they were found, and are of the same kernel at the same address.</summary>
     public bool IsStillIn(GuestMemory ram)
@@ -54,15 +53,17 @@ sealed class KernelImage
     public Btf? Types(LinearMemory linear)
     {
         if (_types is not null) return _types;
-        bool isThere = ByName.TryGetValue("__start_BTF", out ulong start) & ByName.TryGetValue("__stop_BTF", out ulong stop);
+        bool isThere = Kallsyms.TryFind("__start_BTF", out ulong start) & Kallsyms.TryFind("__stop_BTF", out ulong stop);
         if (!isThere || stop - start > MostTypes) return null;
+        if (DigestOf(linear, start, stop) is not { } digest) return null;
+        if (s_types.TryFind(digest, out _types)) return _types;
         byte[] bytes = new byte[stop - start];
-        return _types = linear.TryRead(start, bytes) ? Btf.TryParse(bytes) : null;
+        return linear.TryRead(start, bytes) && Btf.TryParse(bytes) is { } types ? _types = s_types.Keep(digest, types) : null;
     }
 
     /// <summary>The list of modules, by the kernel's type information; <see langword="null"/> where there is none.</summary>
     public KernelModules? Modules(LinearMemory linear) =>
-        ByName.TryGetValue("modules", out ulong head) && Types(linear) is { } types ? KernelModules.TryCreate(types, head) : null;
+        Kallsyms.TryFind("modules", out ulong head) && Types(linear) is { } types ? KernelModules.TryCreate(types, head) : null;
 
     /// <summary>
     /// The kernel's own address space, from which those of processes copy: whole, whatever the processor is at. Where the kernel
@@ -72,7 +73,7 @@ sealed class KernelImage
     {
         // With page-table isolation, a processor in user mode has the kernel's half in the page before its own.
         const ulong UserTables = 1UL << GuestMemory.PageShift;
-        if (_tables is null && ByName.TryGetValue("init_top_pgt", out ulong top))
+        if (_tables is null && Kallsyms.TryFind("init_top_pgt", out ulong top))
         {
             bool isFound = linear.TryTranslate(top, out ulong physical)
                 || linear.WithTables(linear.Tables & ~UserTables).TryTranslate(top, out physical);
@@ -120,6 +121,19 @@ sealed class KernelImage
         return true;
     }
 
+    static string? DigestOf(LinearMemory linear, ulong start, ulong stop)
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        byte[] part = new byte[1 << 16];
+        for (ulong at = start; at < stop; at += (ulong)part.Length)
+        {
+            Span<byte> read = part.AsSpan(0, (int)Math.Min((ulong)part.Length, stop - at));
+            if (!linear.TryRead(at, read)) return null;
+            hash.AppendData(read);
+        }
+        return Convert.ToHexString(hash.GetHashAndReset());
+    }
+
     static byte[] Bytes(GuestMemory ram, ulong from, int length)
     {
         byte[] bytes = new byte[length];
@@ -131,6 +145,6 @@ sealed class KernelImage
     {
         ReadOnlySpan<byte> expected = "Linux version "u8;
         Span<byte> banner = stackalloc byte[expected.Length];
-        return ByName.TryGetValue("linux_banner", out ulong address) && linear.TryRead(address, banner) && banner.SequenceEqual(expected);
+        return Kallsyms.TryFind("linux_banner", out ulong address) && linear.TryRead(address, banner) && banner.SequenceEqual(expected);
     }
 }

@@ -32,13 +32,14 @@ public sealed class KernelSymbols : ISymbols
     }
 
     /// <summary>All of them: the kernel's in the order of addresses, then module by module, as /proc/kallsyms lists them.</summary>
-    public IEnumerable<KernelSymbol> All => _image.Kallsyms.Symbols.Concat(_modules.SelectMany(module => module.Symbols));
+    public IEnumerable<KernelSymbol> All =>
+        Enumerable.Range(0, _image.Kallsyms.Count).Select(symbol => _image.Kallsyms[symbol]).Concat(_modules.SelectMany(module => module.Symbols));
 
     /// <summary>The lowest address of the kernel's image.</summary>
     public ulong Base => _image.Kallsyms.Base;
 
     /// <summary>The highest address of the kernel's image that has a name.</summary>
-    public ulong End => _image.Kallsyms.Symbols[^1].Address;
+    public ulong End => _image.Kallsyms.AddressOf(_image.Kallsyms.Count - 1);
 
     /// <summary>The loaded modules, the youngest first; none of a kernel without type information.</summary>
     public IReadOnlyList<KernelModule> Modules => _modules;
@@ -72,16 +73,16 @@ public sealed class KernelSymbols : ISymbols
     /// <summary>Of several symbols of a name, the kernel's own comes first, and the lowest of them.</summary>
     /// <inheritdoc/>
     public bool TryFind(string name, out ulong address) =>
-        _image.ByName.TryGetValue(name, out address) || _moduleNames.Value.TryGetValue(name, out address);
+        _image.Kallsyms.TryFind(name, out address) || _moduleNames.Value.TryGetValue(name, out address);
 
     /// <summary>Of several symbols at an address, the first one, as the kernel itself prints it.</summary>
     /// <inheritdoc/>
     public (string Name, ulong Offset)? At(ulong address)
     {
-        KernelSymbol[] symbols = _image.Kallsyms.Symbols;
-        if (address >= Base && address <= End) return Nearest(symbols, address);
+        Kallsyms kernel = _image.Kallsyms;
+        if (address >= Base && address <= End) return Nearest(kernel.Count, symbol => kernel[symbol], address);
         KernelModule? module = Array.Find(_modules, module => module.Parts.Any(part => address - part.Start < part.Length));
-        return module is null ? null : Nearest(module.Sorted, address);
+        return module is null ? null : Nearest(module.Sorted.Length, symbol => module.Sorted[symbol], address);
     }
 
     /// <inheritdoc cref="KernelImage.Types"/>
@@ -90,19 +91,20 @@ public sealed class KernelSymbols : ISymbols
     /// <inheritdoc cref="KernelImage.Space"/>
     public LinearMemory Space(LinearMemory linear) => _image.Space(linear);
 
-    static (string Name, ulong Offset)? Nearest(KernelSymbol[] sorted, ulong address)
+    /// <param name="sorted">The symbols by number, in the order of addresses.</param>
+    static (string Name, ulong Offset)? Nearest(int count, Func<int, KernelSymbol> sorted, ulong address)
     {
-        int low = 0, high = sorted.Length;   // the first one behind the address
+        int low = 0, high = count;   // the first one behind the address
         while (low < high)
         {
             int middle = (low + high) / 2;
-            if (sorted[middle].Address <= address) low = middle + 1;
+            if (sorted(middle).Address <= address) low = middle + 1;
             else high = middle;
         }
         if (low == 0) return null;
-        ulong start = sorted[--low].Address;
-        while (low > 0 && sorted[low - 1].Address == start) low--;
-        return (sorted[low].Name, address - start);
+        ulong start = sorted(--low).Address;
+        while (low > 0 && sorted(low - 1).Address == start) low--;
+        return (sorted(low).Name, address - start);
     }
 
     Dictionary<string, ulong> NamesOfModules()

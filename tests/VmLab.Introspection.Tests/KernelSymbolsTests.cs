@@ -86,6 +86,21 @@ public sealed class KernelSymbolsTests : IDisposable
     }
 
     [Test]
+    public void A_kernel_elsewhere_shares_its_names_and_has_its_own_addresses([Values] TableOrder order)
+    {
+        const ulong Elsewhere = Base + 0x40_0000;
+        _ram.Write(TablesAt, KallsymsWriter.Write(s_symbols, Base, order));
+        KernelSymbols first = Read()!;
+        KernelSymbol[] moved = [.. s_symbols.Select(symbol => symbol.Address < Base ? symbol : symbol with { Address = symbol.Address + 0x40_0000 })];
+        _ram.Write(TablesAt, KallsymsWriter.Write(moved, Elsewhere, order));
+
+        KernelSymbols second = Read()!;
+
+        Assert.That((first.All, second.All), Is.EqualTo((s_symbols, moved)));
+        Assert.That(first.All.Zip(second.All).All(pair => ReferenceEquals(pair.First.Name, pair.Second.Name)), Is.True);
+    }
+
+    [Test]
     public void Damaged_tables_give_other_symbols_or_none([Values] TableOrder order)
     {
         byte[] whole = KallsymsWriter.Write(s_symbols, Base, order);
