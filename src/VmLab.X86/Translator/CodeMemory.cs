@@ -6,7 +6,7 @@ namespace VmLab.X86;
 /// <summary>Memory for code of the host: one file of RAM mapped twice, to write and to execute, and never both at one address.</summary>
 sealed unsafe partial class CodeMemory : IDisposable
 {
-    const int ProtRead = 1, ProtWrite = 2, ProtExec = 4, MapShared = 1, CloseOnExec = 1;
+    const int ProtRead = 1, ProtWrite = 2, ProtExec = 4, MapShared = 1, CloseOnExec = 1, DoNotNeed = 4;
 
     readonly byte* _writable, _executable;
     bool _isDisposed;
@@ -37,6 +37,11 @@ sealed unsafe partial class CodeMemory : IDisposable
     public byte* Writable => _writable;
 
     public byte* Executable => _executable;
+
+    /// <summary>Gives the host's page tables of what was written back: it stays in the file, and to write there again costs a fault a page.</summary>
+    /// <param name="end">Where the next is to be written; its page is kept.</param>
+    public void Release(byte* end) =>
+        _ = Advise((nint)_writable, (nint)(end - _writable) & -Environment.SystemPageSize, DoNotNeed);
 
     public void Dispose()
     {
@@ -71,6 +76,9 @@ sealed unsafe partial class CodeMemory : IDisposable
 
     [LibraryImport("libc", EntryPoint = "munmap", SetLastError = true)]
     private static partial int MemoryUnmap(nint address, nint length);
+
+    [LibraryImport("libc", EntryPoint = "madvise")]
+    private static partial int Advise(nint address, nint length, int advice);
 
     [LibraryImport("libc", EntryPoint = "close", SetLastError = true)]
     private static partial int Close(int file);

@@ -16,7 +16,7 @@ sealed unsafe partial class Translator : IDisposable
     /// <summary>Visits before a block is translated.</summary>
     public const int Warmth = 16;
 
-    const int CodeBytes = 64 << 20, MostBytesPerInstruction = 1024, MostInstructions = 64, PrologueBytes = 16;
+    const int CodeBytes = 64 << 20, ReleasedBytes = 256 << 10, MostBytesPerInstruction = 1024, MostInstructions = 64, PrologueBytes = 16;
     const ulong AddressMask = (1UL << CodeKey.Shift) - 1;
 
     readonly CpuState* _s;
@@ -36,6 +36,7 @@ sealed unsafe partial class Translator : IDisposable
     Emitter _e;
     Stubs _stubs;
     byte* _empty;         // where the stubs end
+    byte* _released;      // where the code ended when its memory was given back last
     FlagTracker _flags;
     Op* _ops;             // of the block, one an instruction
     Block* _block;
@@ -69,7 +70,7 @@ sealed unsafe partial class Translator : IDisposable
         _decoder = Decoder.Create(64, _reader, BlockBuilder.Options);
         _e = new Emitter(_memory.Writable, _memory.Writable + _memory.Size);
         _stubs = Stubs.Emit(ref _e);
-        _empty = _e.At;
+        _empty = _released = _e.At;
         state->EnterTranslated = Executable(_stubs.Enter);
         blocks.Untranslated = Executable(_stubs.Interpret);
         CrashGuard.Watch(_memory.Executable, _memory.Executable + _memory.Size, Executable(_stubs.Crash));
@@ -95,7 +96,7 @@ sealed unsafe partial class Translator : IDisposable
     /// <summary>Forgets all translations: nothing leads to them any more.</summary>
     public void Flush()
     {
-        _e.At = _empty;
+        _e.At = _released = _empty;
         _crossroads.Clear();
     }
 
@@ -126,6 +127,11 @@ sealed unsafe partial class Translator : IDisposable
         lead->Immediate = (ulong)block->Native + PrologueBytes;
         OpenCrossroads(block);
         Count++;
+        if (_e.At - _released >= ReleasedBytes)
+        {
+            _memory.Release(_e.At);
+            _released = _e.At;
+        }
         return true;
     }
 
