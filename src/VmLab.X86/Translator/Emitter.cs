@@ -21,6 +21,9 @@ readonly record struct Place(PlaceKind Kind, int Number, int Displacement)
     /// <summary>At the address in a register.</summary>
     public static Place At(int register, int displacement = 0) => new(PlaceKind.Memory, register, displacement);
 
+    /// <summary>So many bytes behind this one.</summary>
+    public Place Behind(int bytes) => this with { Displacement = Displacement + bytes };
+
     /// <summary>In <see cref="CpuState"/>, which GS points to.</summary>
     public static Place State(int offset) => new(PlaceKind.State, 0, offset);
 

@@ -48,10 +48,10 @@ sealed unsafe partial class Translator
         BeginSave();
         _e.Modrm(new(0x90, Map: 1, IsByte: true), 0, Place.Register(Host.Rax));   // SETO AL
         EmitBytes(0x80, 0xE4, 0xFE);                                              // AND AH
-        _e.Modrm(new(0x81, Prefix: 0x66), Operation.And, HostFlags);
-        _e.Word(carry);
-        _e.Modrm(new(0x09, Prefix: 0x66), Host.Rax, HostFlags);                   // OR
-        _e.Move(Host.Rax, Host.R15);
+        _e.Modrm(new(0xB7, Map: 1), Host.R14, HostFlags);                         // MOVZX
+        _e.Immediate(Operation.And, Place.Register(Host.R14), carry, isWide: false);
+        _e.Modrm(new(0x09), Host.R14, Place.Register(Host.Rax));                  // OR
+        EndSave();
         _flags = FlagTracker.AtBoundary;
     }
 

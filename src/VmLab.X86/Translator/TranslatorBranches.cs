@@ -141,11 +141,10 @@ sealed unsafe partial class Translator
 
     void EmitPushReturn(in Instruction i, Op* op)
     {
-        _e.Lea(Host.R14, Host.R13, -1, 0, -8);
-        EmitLookup(WriteTag, 8, op);
+        EmitStackAccess(isPush: true, 1, op);
         _e.Load(Host.R15, Place.State(StateOffset.Rip));
         _e.Lea(Host.R15, Host.R15, -1, 0, (int)i.NextIP);
-        _e.Store(Place.At(Host.R14), Host.R15);
+        _e.Store(_operand, Host.R15);
         _e.Lea(Host.R13, Host.R13, -1, 0, -8);
         if (!IsInside((int)i.NextIP)) return;
         EmitReturnSlot();
@@ -188,9 +187,8 @@ sealed unsafe partial class Translator
     void EmitReturn(Op* op, int released)
     {
         SaveFlags();
-        _e.Move(Host.R14, Host.R13);
-        EmitLookup(ReadTag, 8, op);
-        _e.Load(Host.R14, Place.At(Host.R14));
+        EmitStackAccess(isPush: false, 1, op);
+        _e.Load(Host.R14, _operand);
         _e.Store(Place.State(StateOffset.Spill), Host.R14);
         EmitLookup(ExecuteTag, 1, op);
         EmitPage();

@@ -311,7 +311,7 @@ sealed unsafe partial class Translator
     void EmitLea(in Instruction i)
     {
         int guest = Form.OffsetOf(i.Op0Register) >> 3, host = GuestRegister.HostOf(guest);
-        EmitAddress(i, host >= 0 ? host : Host.R14, isWide: i.Op0Register.GetSize() == 8, DisplacementOf(i));
+        EmitAddress(Window.Of(i, isWritten: false), host >= 0 ? host : Host.R14, isWide: i.Op0Register.GetSize() == 8);
         GiveBack(guest, Host.R14);
     }
 
@@ -354,7 +354,7 @@ sealed unsafe partial class Translator
         int guest = Form.OffsetOf(i.Op1Register) >> 3;
         Place number = GuestRegister.HostOf(guest) is >= 0 and var host ? Place.Register(host) : GuestRegister.Home(guest);
         SaveFlags();
-        EmitLinear(i, DisplacementOf(i));
+        EmitLinear(Window.Of(i, isWritten: false));
         _e.Modrm(new(isWide ? (byte)0x8B : (byte)0x63, IsWide: true), Host.R15, number);               // MOV or MOVSXD
         _e.Modrm(new(0xC1, IsWide: true), 7, Place.Register(Host.R15));                                // SAR
         _e.Byte(isWide ? 6 : 5);

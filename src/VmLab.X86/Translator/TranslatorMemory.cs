@@ -12,8 +12,8 @@ sealed unsafe partial class Translator
     /// <summary>Whether an address can be computed by one LEA and a segment's base.</summary>
     static bool HasAddress(in Instruction i)
     {
-        if (i.IsIPRelativeMemoryOperand) return i.MemoryBase == Iced.Intel.Register.RIP;
-        bool isShort = (long)i.MemoryDisplacement64 is >= int.MinValue and <= int.MaxValue;
+        bool isShort = DisplacementOf(i) is >= int.MinValue and <= int.MaxValue;
+        if (i.IsIPRelativeMemoryOperand) return isShort && i.MemoryBase == Iced.Intel.Register.RIP;
         bool isAbsolute = i.MemoryBase == Iced.Intel.Register.None && i.MemoryIndex == Iced.Intel.Register.None;
         return isShort && !i.IsVsib && !(isAbsolute && i.MemoryDisplSize == 4);
     }
@@ -24,18 +24,18 @@ sealed unsafe partial class Translator
 
     /// <summary>Computes an effective address, without the segment's base; the flags stay.</summary>
     /// <param name="isWide">64 bits are wanted of it; the others are 0.</param>
-    void EmitAddress(in Instruction i, int target, bool isWide, long displacement)
+    void EmitAddress(in Window bytes, int target, bool isWide)
     {
-        if (i.IsIPRelativeMemoryOperand)
+        if (bytes.Base == Iced.Intel.Register.RIP)
         {
             _e.Load(Host.R14, Place.State(StateOffset.Rip));
-            _e.Lea(target, Host.R14, -1, 0, (int)displacement, isWide);
+            _e.Lea(target, Host.R14, -1, 0, (int)bytes.First, isWide);
             return;
         }
-        int baseRegister = AddressRegister(i.MemoryBase, Host.R14), index = AddressRegister(i.MemoryIndex, Host.R15);
-        bool isNarrow = (i.MemoryBase != Iced.Intel.Register.None ? i.MemoryBase : i.MemoryIndex).GetSize() == 4;
-        int shift = System.Numerics.BitOperations.Log2((uint)i.MemoryIndexScale);
-        _e.Lea(target, baseRegister, index, shift, (int)displacement, isWide && !isNarrow);
+        int baseRegister = AddressRegister(bytes.Base, Host.R14), index = AddressRegister(bytes.Index, Host.R15);
+        bool isNarrow = (bytes.Base != Iced.Intel.Register.None ? bytes.Base : bytes.Index).GetSize() == 4;
+        int shift = System.Numerics.BitOperations.Log2((uint)bytes.Scale);
+        _e.Lea(target, baseRegister, index, shift, (int)bytes.First, isWide && !isNarrow);
     }
 
     int AddressRegister(Iced.Intel.Register register, int scratch)
@@ -50,25 +50,28 @@ sealed unsafe partial class Translator
     /// <summary>Finds the operand of an instruction in the host's memory, by R14, or leaves for its op. The host's flags are lost.</summary>
     void EmitAccess(in Instruction i, int tag, int bytes, Op* op)
     {
-        var index = (int)(op - _ops);
-        if (_windowOf[index] >= 0 && _windows[_windowOf[index]] is { IsShared: true } window)
-        {
-            EmitWindow(i, index, window, op);
-            return;
-        }
-        EmitLinear(i, DisplacementOf(i));
+        if (TryEmitWindow(op)) return;
+        EmitLinear(Window.Of(i, isWritten: tag == WriteTag));
         EmitLookup(tag, bytes, op);
         _operand = Place.At(Host.R14);
     }
 
-    /// <summary>Puts the linear address of an instruction's memory operand into R14.</summary>
-    void EmitLinear(in Instruction i, long displacement)
+    /// <summary>Finds quadwords that are pushed or popped, as <see cref="EmitAccess"/>.</summary>
+    void EmitStackAccess(bool isPush, int count, Op* op)
+    {
+        if (TryEmitWindow(op)) return;
+        EmitLinear(Window.OfStack(isPush, count));
+        EmitLookup(isPush ? WriteTag : ReadTag, 8 * count, op);
+        _operand = Place.At(Host.R14);
+    }
+
+    /// <summary>Puts the linear address of the first byte into R14.</summary>
+    void EmitLinear(in Window bytes)
     {
         GuardFlags();
-        EmitAddress(i, Host.R14, isWide: true, displacement);
-        int segment = Form.SegmentOf(i.MemorySegment);
-        if (segment is Segment.Fs or Segment.Gs)
-            _e.Modrm(new(0x03, IsWide: true), Host.R14, Place.State(StateOffset.SegmentBases + 8 * segment));
+        EmitAddress(bytes, Host.R14, isWide: true);
+        if (bytes.Segment != Segment.Ds)
+            _e.Modrm(new(0x03, IsWide: true), Host.R14, Place.State(StateOffset.SegmentBases + 8 * bytes.Segment));
     }
 
     /// <summary>From the linear address in R14 to the host address there.</summary>

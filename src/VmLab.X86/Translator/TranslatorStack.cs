@@ -22,17 +22,16 @@ sealed unsafe partial class Translator
         int written = 0, bytes = 8 * count;
         for (int k = first; k < first + count; k++) written |= WrittenBy(_instructions[k]);
         if ((_flags.Recipe.Sources & written) != 0) KeepSources(written);
-        _e.Lea(Host.R14, Host.R13, -1, 0, isPush ? -bytes : 0);
-        EmitLookup(isPush ? WriteTag : ReadTag, bytes, _ops + first);
+        EmitStackAccess(isPush, count, _ops + first);
         _e.Lea(Host.R13, Host.R13, -1, 0, isPush ? -bytes : bytes);
         for (int k = 0; k < count; k++)
         {
             int guest = Form.OffsetOf(_instructions[first + k].Op0Register) >> 3;
-            if (isPush) _e.Store(Place.At(Host.R14, bytes - 8 * (k + 1)), Borrow(guest, Host.R15));
+            if (isPush) _e.Store(_operand.Behind(bytes - 8 * (k + 1)), Borrow(guest, Host.R15));
             else
             {
                 int target = RegisterOf(guest, Host.R15);
-                _e.Load(target, Place.At(Host.R14, 8 * k));
+                _e.Load(target, _operand.Behind(8 * k));
                 GiveBack(guest, target);
             }
         }
@@ -40,16 +39,14 @@ sealed unsafe partial class Translator
 
     void EmitPush(in Instruction i, Op* op)
     {
-        GuardFlags();
-        _e.Lea(Host.R14, Host.R13, -1, 0, -8);
-        EmitLookup(WriteTag, 8, op);
+        EmitStackAccess(isPush: true, 1, op);
         if (i.Op0Kind == OpKind.Register)
         {
-            _e.Store(Place.At(Host.R14), Borrow(Form.OffsetOf(i.Op0Register) >> 3, Host.R15));
+            _e.Store(_operand, Borrow(Form.OffsetOf(i.Op0Register) >> 3, Host.R15));
         }
         else
         {
-            _e.Modrm(new(0xC7, IsWide: true), 0, Place.At(Host.R14));
+            _e.Modrm(new(0xC7, IsWide: true), 0, _operand);
             _e.Double((long)i.GetImmediate(0));
         }
         _e.Lea(Host.R13, Host.R13, -1, 0, -8);
@@ -57,12 +54,10 @@ sealed unsafe partial class Translator
 
     void EmitPop(in Instruction i, Op* op)
     {
-        GuardFlags();
-        _e.Move(Host.R14, Host.R13);
-        EmitLookup(ReadTag, 8, op);
+        EmitStackAccess(isPush: false, 1, op);
         int guest = Form.OffsetOf(i.Op0Register) >> 3, host = GuestRegister.HostOf(guest);
         _e.Lea(Host.R13, Host.R13, -1, 0, 8);
-        _e.Load(host >= 0 ? host : Host.R14, Place.At(Host.R14));   // POP RSP leaves what it has popped
+        _e.Load(host >= 0 ? host : Host.R14, _operand);   // POP RSP leaves what it has popped
         GiveBack(guest, Host.R14);
     }
 
