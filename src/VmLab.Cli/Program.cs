@@ -68,7 +68,7 @@ static class Program
         var version = new Option<bool>("--version") { Description = "Shows the version." };
         var vmlab = new Command("vmlab", "Deterministic simulation testing for real, unmodified operating systems.")
         {
-            Run(), Replay(), Trace(), Lockstep(), Repl(), Guests(), new HelpOption(), version,
+            Run(), Replay(), Trace(), Lockstep(), Repl(), Guests(), HostProcess(), Migrate(), new HelpOption(), version,
         };
         vmlab.SetAction(parsed =>
         {
@@ -217,6 +217,60 @@ static class Program
         int Fetch(ParseResult parsed, string[] names) => GuestsCommand.Fetch(
             names, parsed.GetRequiredValue(kernel), parsed.GetValue(modules) ?? [], parsed.GetValue(update));
     }
+
+    static Command HostProcess()
+    {
+        var listen = new Option<string>("--listen")
+        {
+            Description = "Where to listen; port 0 takes any.", HelpName = "ADDRESS:PORT", DefaultValueFactory = _ => "127.0.0.1:9000",
+        };
+        var memory = new Option<int>("--memory")
+        {
+            Description = "What all machines together may have, in MiB.", HelpName = "MIB", DefaultValueFactory = _ => 65_536,
+        };
+        Option<string> key = KeyFile();
+        var host = new Command("host", "Takes in machines that other processes send, and runs them.") { listen, key, memory, s_engine };
+        host.SetAction(parsed => HostCommands.Listen(
+            parsed.GetRequiredValue(listen), parsed.GetRequiredValue(key), Math.Clamp(parsed.GetValue(memory), 1, 1 << 30).MiB,
+            Options(parsed).Engine));
+        return host;
+    }
+
+    static Command Migrate()
+    {
+        var machine = new Argument<string>("VM") { Description = "Name of the machine." };
+        var from = new Option<string>("--from") { Description = "The host that it runs on.", HelpName = "tcp://ADDRESS:PORT", Required = true };
+        var to = new Option<string>("--to") { Description = "The host that it is to run on.", HelpName = "tcp://ADDRESS:PORT", Required = true };
+        var mode = new Option<MigrationMode>("--mode")
+        {
+            Description = "Auto is pre-copy, and post-copy where that does not converge.", DefaultValueFactory = _ => MigrationMode.Auto,
+        };
+        var downtime = new Option<string>("--downtime")
+        {
+            Description = "How long the machine may stand still: 300ms.", HelpName = "TIME", DefaultValueFactory = _ => "300ms",
+        };
+        var throttle = new Option<bool>("--throttle") { Description = "Slows a machine down that dirties faster than can be copied." };
+        var compress = new Option<bool>("--compress") { Description = "Compresses its pages." };
+        Option<string> key = KeyFile();
+        var migrate = new Command("migrate", "Moves a machine that runs on one host to another. Exit code: 0 completed, 1 it runs where it ran.")
+        {
+            machine, from, to, key, mode, downtime, throttle, compress,
+        };
+        migrate.SetAction(parsed =>
+        {
+            Migration plan = Migration.By(parsed.GetValue(mode), ReplayCommand.ParseTime(parsed.GetRequiredValue(downtime)));
+            if (parsed.GetValue(throttle)) plan = plan.Throttle();
+            if (parsed.GetValue(compress)) plan = plan.Compress();
+            return HostCommands.Migrate(parsed.GetRequiredValue(machine), parsed.GetRequiredValue(from), parsed.GetRequiredValue(to),
+                parsed.GetRequiredValue(key), plan);
+        });
+        return migrate;
+    }
+
+    static Option<string> KeyFile() => new("--key")
+    {
+        Description = "The key that hosts share, and nobody else has.", HelpName = "FILE", Required = true,
+    };
 
     /// <summary>The command line, as far as a run's results depend on it.</summary>
     static string Replay(ParseResult parsed, Argument<string> file, Argument<string[]> arguments)

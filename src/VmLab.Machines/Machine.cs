@@ -192,6 +192,9 @@ public sealed class Machine : IDisposable
     /// <summary>Presses the reset button.</summary>
     public void Reset() => Stop(MachineStatus.Reset);
 
+    /// <summary>It runs in another process from now on, and not here.</summary>
+    public void Depart() => Stop(MachineStatus.Departed);
+
     /// <summary>Hash of all that the guest could ever see: processor, RAM, devices, random streams.</summary>
     public ulong StateHash() => Hash(withMemory: true);
 

@@ -31,4 +31,7 @@ public enum MachineStatus
 
     /// <summary>Every processor halts with interrupts off and nothing can wake it.</summary>
     Stuck,
+
+    /// <summary>It was migrated to a host that is another process, and runs there.</summary>
+    Departed,
 }

@@ -8,6 +8,7 @@ namespace VmLab;
 public sealed partial class Lab
 {
     readonly List<MigrationRun> _migrations = [];
+    readonly List<RemoteDeparture> _departures = [];
 
     /// <summary>Moves a machine to another host while its guest runs, in guest time, over the wire between the two hosts.</summary>
     /// <param name="how">Where it is <see langword="null"/>: pre-copy with at most 300 ms of downtime, then post-copy.</param>
@@ -26,24 +27,54 @@ public sealed partial class Lab
         _migrations.Add(run);
         Add(vm, $"begins to move from {vm.HostName} to {to}", EventKind.Migration);
         run.Work();
+        await AwaitEnd(() => run.IsOver, run.Break, cancellation);
+        return run.Report();
+    }
+
+    async Task AwaitEnd(Func<bool> isOver, Action<string> stop, CancellationToken cancellation)
+    {
         try
         {
             await Await(new Wait<bool>
             {
                 LimitAt = ulong.MaxValue,
                 OutlivesMachines = true,
-                Look = (out bool isOver) => isOver = run.IsOver,
+                Look = (out bool hasEnded) => hasEnded = isOver(),
                 OnLimit = () => true,
                 OnHopeless = () => true,
             }, cancellation);
         }
         catch (OperationCanceledException)
         {
-            run.Break("it was cancelled");
+            stop("it was cancelled");
             throw;
         }
-        return run.Report();
     }
+
+    /// <summary>Moves a machine to another process while its guest runs, in real time; from then on it runs there, and not here.</summary>
+    /// <remarks>What the lab does then depends on the host's time, and is no function of its seed. The lab runs no faster than real time
+    /// meanwhile.</remarks>
+    /// <inheritdoc cref="Migrate(VmRef, HostRef, Migration?, CancellationToken)"/>
+    public async Task<MigrationReport> Migrate(VmRef vm, Host to, Migration? how = null, CancellationToken cancellation = default)
+    {
+        RequireOpen();
+        Vm machine = this[vm];
+        RequireFree(machine);
+        if (Fleet.Links.FirstOrDefault(link => link.Ports.Any(port => port.Machine == machine.Name)) is { } link)
+            throw new LabException($"{machine.Name} is on the network {link.Name}, which does not reach into another process: "
+                + "only machines without networks migrate for real.");
+        var departure = new RemoteDeparture(this, machine, to, how ?? Migration.Auto(300.Milliseconds));
+        _departures.Add(departure);
+        Add(machine, $"begins to move to {to}", EventKind.Migration);
+        await AwaitEnd(() => departure.IsOver, departure.Break, cancellation);
+        MigrationReport report = departure.Report();
+        departure.Dispose();
+        _departures.Remove(departure);
+        return report;
+    }
+
+    /// <summary>Whether machines run beside this one.</summary>
+    internal bool HasOthers(Vm machine) => _machines.Exists(other => other != machine && other.IsRunning);
 
     /// <summary>Why a host has no room for a machine; <see langword="null"/> where it has.</summary>
     internal string? WhyNoRoom(HostRef host, MigrationRun run)
@@ -75,16 +106,23 @@ public sealed partial class Lab
         if (vm.HostName is not { } from)
             throw new LabException($"{vm.Name} runs on no host of the fleet: say where with .On(host), to have it migrate.");
         if (from == to.Name) throw new LabException($"{vm.Name} runs on {to} already.");
-        if (!vm.HasPower) throw new LabException($"{vm.Name} does not run: {vm.WhyStopped}.");
-        if (_migrations.Exists(run => run.Vm == vm)) throw new LabException($"{vm.Name} is on its way to another host already.");
+        RequireFree(vm);
         return _links.FirstOrDefault(link => link.Spec.JoinsHosts && link.Spec.Ports.All(port => port.Machine == from || port.Machine == to.Name))
             ?? throw new LabException($"No wire joins {from} and {to}: add one with .Wire(name, out var wire, {from}, {to}).");
+    }
+
+    void RequireFree(Vm vm)
+    {
+        if (!vm.HasPower) throw new LabException($"{vm.Name} does not run: {vm.WhyStopped}.");
+        if (_migrations.Exists(run => run.Vm == vm) || _departures.Exists(departure => departure.Vm == vm))
+            throw new LabException($"{vm.Name} is on its way to another host already.");
     }
 
     /// <summary>Lab time at which there is something to do for a migration.</summary>
     ulong MigrationsAt()
     {
         ulong next = ulong.MaxValue;
+        foreach (RemoteDeparture departure in _departures) next = Math.Min(next, departure.NextAt);
         if (_migrations.Count == 0) return next;
         foreach (MigrationRun run in _migrations) next = Math.Min(next, run.NextAt);
         foreach (Link link in _links)
@@ -105,6 +143,8 @@ public sealed partial class Lab
         foreach (Vm machine in _machines)
             if (machine.Powered.StalledAt is { } since) machine.Freeze(since);
         foreach (MigrationRun run in _migrations) run.Work();
+        foreach (RemoteDeparture departure in _departures)
+            if (!departure.IsOver) departure.Work();
         foreach (MigrationRun run in _migrations.FindAll(run => run.IsOver))
         {
             MigrationReport report = run.Report();
@@ -120,5 +160,7 @@ public sealed partial class Lab
     {
         foreach (MigrationRun run in _migrations) run.Dispose();
         _migrations.Clear();
+        foreach (RemoteDeparture departure in _departures) departure.Dispose();
+        _departures.Clear();
     }
 }

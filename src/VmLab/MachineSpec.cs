@@ -46,6 +46,8 @@ public sealed record MachineSpec
     /// <summary>What runs its instructions. No result depends on it.</summary>
     public MachineSpec On(Engine engine) => this with { Engine = engine };
 
+    internal MachineSpec OnNoHost() => this with { HostName = null };
+
     /// <summary>Where it runs at first, and may be migrated from.</summary>
     public MachineSpec On(HostRef host) => this with { HostName = host.Name };
 

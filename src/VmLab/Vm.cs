@@ -356,6 +356,7 @@ public sealed partial class Vm
     internal string WhyStopped => Status switch
     {
         MachineStatus.PoweredOff => "it is powered off",
+        MachineStatus.Departed => $"it runs on {HostName}",
         MachineStatus.TripleFault => $"it stopped at a triple fault, RIP {Cpu.Rip:x16}",
         MachineStatus.Stuck => $"it is stuck: halted with interrupts off, and nothing can wake it, RIP {Cpu.Rip:x16}",
         _ when HasPanicked => "its kernel panicked",
@@ -443,6 +444,7 @@ public sealed partial class Vm
             MachineStatus.PoweredOff => "powered off",
             MachineStatus.TripleFault => "triple fault",
             MachineStatus.Reset => "reset by the guest",
+            MachineStatus.Departed => $"runs on {HostName}",
             MachineStatus.Stuck => "stuck: halted with interrupts off",
             var other => other.ToString(),
         }, EventKind.Stopped);

@@ -36,6 +36,14 @@ public sealed partial class Vm
         _frozenAt = null;
     }
 
+    /// <summary>It runs in another process from now on.</summary>
+    internal void Depart(string host)
+    {
+        HostName = host;
+        Powered.Machine.Pc.Depart();
+        NoteStop();
+    }
+
     /// <summary>Makes the machine that a moment of this one is of; nothing leads to it yet.</summary>
     internal IMachine Build(MachineMoment moment) => _build(Config, Lab.Pool, moment);
 

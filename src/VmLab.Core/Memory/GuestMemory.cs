@@ -101,6 +101,9 @@ public sealed unsafe class GuestMemory : IDisposable
     /// <summary>Pages of RAM come later, by <see cref="Fill"/>, and at once when they are touched.</summary>
     public void Miss(IEnumerable<uint> pages, IElsewhere elsewhere) => (_absent, _elsewhere) = ([.. pages], elsewhere);
 
+    /// <summary>Whether pages are to come.</summary>
+    public bool HasAbsent => _absent is not null;
+
     public bool IsAbsent(uint page) => _absent is not null && _absent.Contains(page);
 
     /// <summary>Replaces all of a page of RAM, which is not absent any more.</summary>

@@ -34,6 +34,7 @@ sealed class Convergence(Migration plan)
     {
         _rounds++;
         if (bytes >= LeastMeasured || _rate == 0) _rate = Math.Max(1.0, bytes) / Math.Max(1, time);
+        if (bytes < LeastMeasured) RoundTrip = Math.Min(RoundTrip, time);   // the first answer may have taken the other side some preparing
         if (pages > 0) _perPage = Math.Min(PageOnWire, (double)bytes / pages);
     }
 

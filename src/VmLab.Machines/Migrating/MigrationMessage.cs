@@ -50,6 +50,12 @@ enum MigrationMessageKind : byte
 
     /// <summary>Destination: all of the machine is here; the source may forget it.</summary>
     Whole,
+
+    /// <summary>To a host, and no part of a migration: it is to do something.</summary>
+    Command,
+
+    /// <summary>A host's answer to a command.</summary>
+    Answer,
 }
 
 /// <summary>A message of a migration, as it was before it was sealed.</summary>

@@ -15,6 +15,7 @@ sealed class MigrationSeal : IDisposable
     /// <summary>The most that a message's body has, in bytes.</summary>
     public const int MostBytes = 64 << 20;
 
+    const int MostUnknown = 1 << 20;   // of a first message, whose sender may not have the key
     const int LengthSize = 4, TagSize = 16, NonceSize = 12;
 
     readonly AesGcm _cipher;
@@ -60,7 +61,8 @@ sealed class MigrationSeal : IDisposable
         message = default;
         if (_count < LengthSize) return false;
         int length = BinaryPrimitives.ReadInt32LittleEndian(_waiting);
-        if (length is < 1 or > MostBytes + 1) throw new MigrationException($"A message of a migration cannot have {length} bytes.");
+        if (length < 1 || length > (_opened == 0 ? MostUnknown : MostBytes) + 1)
+            throw new MigrationException($"A message of a migration cannot have {length} bytes.");
         int whole = LengthSize + length + TagSize;
         if (_count < whole) return false;
         byte[] text = new byte[length];

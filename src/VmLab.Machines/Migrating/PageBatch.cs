@@ -9,7 +9,7 @@ namespace VmLab.Machines.Migrating;
 /// the bytes of the others.</remarks>
 static class PageBatch
 {
-    public const int MostPages = 64, PageSize = FramePool.FrameSize;
+    public const int MostPages = 16, PageSize = FramePool.FrameSize;
 
     const int HeaderSize = 4, NumberSize = 4;
     const uint Empty = 1U << 31;
