@@ -40,7 +40,10 @@ sealed class MigrationTarget(IArriving host) : IDisposable
     }
 
     /// <summary>The machine touches a page that has not come.</summary>
-    public void Want(uint page) => Send(MigrationMessageKind.Wanted, MigrationCodec.Number(page));
+    public void Want(uint page)
+    {
+        if (_missing.Contains(page)) Send(MigrationMessageKind.Wanted, MigrationCodec.Number(page));   // else it has come meanwhile
+    }
 
     /// <summary>There is nothing more to come.</summary>
     public void Break()

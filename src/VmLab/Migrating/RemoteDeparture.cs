@@ -13,6 +13,8 @@ sealed class RemoteDeparture : IDeparting, IDisposable
 {
     const ulong Beat = 1_000_000, ThrottleWindow = 10 * Beat;   // nanoseconds of guest time
 
+    const int AskAgain = 50;   // milliseconds
+
     readonly Lock _lock = new();
     readonly Lab _lab;
     readonly Host _host;
@@ -131,35 +133,32 @@ sealed class RemoteDeparture : IDeparting, IDisposable
         return milliseconds > 0;
     }
 
-    /// <summary>Asks the destination, until it answers or is no more, whether it took the machine.</summary>
+    /// <summary>Asks the destination whether it took the machine. One that is no more has not got it; one that does not answer may have it:
+    /// then the machine stands still here, until somebody who knows lets it go on.</summary>
     void Settle()
     {
         ulong until = HostClock.Now + (ulong)_plan.Patience.TotalNanoseconds;
-        do
+        while (true)
         {
             try
             {
                 using HostConnection connection = HostConnection.Connect(_host);
                 connection.Send(HostCommand.Settle(_connection.Session));
-                HostAnswer answer = HostAnswer.Of(connection.Receive());
-                _source.Settle(answer.HasTaken ? Now : null);
+                _source.Settle(HostAnswer.Of(connection.Receive()).HasTaken ? Now : null);
                 return;
             }
-            catch (HostUnreachableException) when (HostClock.Now < until)
+            catch (LabException failure)
             {
-                _hasReceived.WaitOne(50);
-            }
-            catch (HostUnreachableException)
-            {
-                break;   // the process is no more, and the machine, if it had it, with it
-            }
-            catch (LabException) when (HostClock.Now < until)
-            {
-                _hasReceived.WaitOne(50);
+                if (HostClock.Now < until)
+                {
+                    _hasReceived.WaitOne(AskAgain);
+                    continue;
+                }
+                if (failure is not HostUnreachableException) Vm.Pause();
+                _source.Settle(null);
+                return;
             }
         }
-        while (HostClock.Now < until);
-        _source.Settle(null);
     }
 
     void Send()

@@ -1,0 +1,207 @@
+using System.Collections.Concurrent;
+using System.Net;
+using Iced.Intel;
+using VmLab.Core;
+using VmLab.Hosting;
+using VmLab.Machines;
+using static Iced.Intel.AssemblerRegisters;
+
+namespace VmLab.Tests.Migrating;
+
+/// <summary>Machines that move to another host by TCP, here one in the same process.</summary>
+public sealed class RemoteMigrationTests
+{
+    const ushort Serial = 0x3F8;
+    const int Rounds = 100_000;
+
+    static readonly byte[] s_key = [.. Enumerable.Range(1, 32).Select(i => (byte)i)];
+    static readonly VmRef s_web = new("web");
+    static readonly Migration s_plan = Migration.PreCopy(5.Seconds).Patient(2.Seconds);
+
+    static Fleet Web(int mib = 4) => Fleet.Define("remote").Seed(4).Vm("web", vm => vm.Boot(Guest.Program(Counts)).Memory(mib.MiB).Disk("disk", 64.KiB));
+
+    [Test]
+    public void A_machine_goes_on_where_it_was_at_another_host()
+    {
+        using var host = new TestHost();
+
+        MigrationReport report = host.Migrate(Web(), s_plan, out MachineStatus here);
+
+        Assert.That(report.Outcome, Is.EqualTo(MigrationOutcome.Completed), report.ToString());
+        Assert.That(here, Is.EqualTo(MachineStatus.Departed));
+        Assert.That(host.Server.Machines, Is.EqualTo(new[] { "web" }));
+        // Each line is the letter behind the one before, on both hosts.
+        Assert.That(host.NextLetters(4), Is.EqualTo(host.LettersFrom(host.Letters[0], 4)));
+        Assert.That(host.Letters[0], Is.EqualTo(host.LettersFrom(host.LastHere, 2)[1]));
+    }
+
+    [TestCase(MigrationMode.PostCopy)]
+    [TestCase(MigrationMode.StopAndCopy)]
+    [TestCase(MigrationMode.Auto)]
+    public void Every_mode_moves_it(MigrationMode mode)
+    {
+        using var host = new TestHost();
+
+        MigrationReport report = host.Migrate(Web(), Migration.By(mode, 5.Seconds).Compress(), out MachineStatus here);
+
+        Assert.That(report.Outcome, Is.EqualTo(MigrationOutcome.Completed), report.ToString());
+        Assert.That(here, Is.EqualTo(MachineStatus.Departed));
+        Assert.That(host.NextLetters(4), Is.EqualTo(host.LettersFrom(host.Letters[0], 4)));
+    }
+
+    [Test]
+    public void From_host_to_host_it_goes_by_command()
+    {
+        using TestHost one = new(), other = new();
+        one.Migrate(Web(), s_plan, out _);
+        one.NextLetters(2);
+
+        MigrationReport report = HostServer.Migrate(new Host(one.Server.Address, s_key), "web", $"127.0.0.1:{other.Server.Address.Port}", s_plan);
+
+        Assert.That(report.Outcome, Is.EqualTo(MigrationOutcome.Completed), report.ToString());
+        Assert.That(() => one.Server.Machines, Is.Empty.After(5).Seconds.PollEvery(10).MilliSeconds);
+        Assert.That(other.NextLetters(2), Is.EqualTo(other.LettersFrom(other.Letters[0], 2)));
+    }
+
+    [Test]
+    public void Another_key_is_refused_and_the_machine_runs_on()
+    {
+        using var host = new TestHost();
+
+        MigrationReport report = TestHost.Migrate(Web(), new Host(host.Server.Address, new byte[32]), s_plan, out MachineStatus here, out _);
+
+        Assert.That(report.Outcome, Is.EqualTo(MigrationOutcome.Failed));
+        Assert.That(here, Is.EqualTo(MachineStatus.Running));
+        Assert.That(host.Server.Machines, Is.Empty);
+        Assert.That(host.Told, Has.Some.Contains("another key"));
+    }
+
+    [Test]
+    public void What_does_not_fit_is_refused_with_the_reason()
+    {
+        using var host = new TestHost(5.MiB);
+        host.Migrate(Web(), s_plan, out _);
+
+        MigrationReport report = host.Migrate(Fleet.Define("x").Vm("other", vm => vm.Boot(Guest.Program(Counts)).Memory(4.MiB)), s_plan, out MachineStatus here);
+
+        Assert.That(report.Outcome, Is.EqualTo(MigrationOutcome.Refused));
+        Assert.That(report.Reason, Does.Contain("5 MiB of memory, of which 4 MiB are taken"));
+        Assert.That(here, Is.EqualTo(MachineStatus.Running));
+    }
+
+    [Test]
+    public void What_cannot_go_is_told_before_anything_is_sent()
+    {
+        Fleet pair = Web().Vm("two", vm => vm.Boot(Guest.Program(Counts)).Memory(4.MiB)).Lan("lan", out _, [s_web, new VmRef("two")]);
+        using var host = new TestHost();
+
+        Assert.That(() => host.Migrate(pair, s_plan, out _), Throws.InstanceOf<LabException>().With.Message.Contains("network lan"));
+        Assert.That(() => TestHost.Migrate(Web(), new Host(new DnsEndPoint("127.0.0.1", 1), s_key), s_plan, out _, out _),
+            Throws.InstanceOf<LabException>().With.Message.Contains("cannot be reached"));
+        Assert.That(() => Host.At("nowhere", "x"), Throws.InstanceOf<LabException>().With.Message.Contains("tcp://127.0.0.1:9000"));
+    }
+
+    [Test]
+    public void Wherever_the_connection_is_cut_one_side_has_the_machine(
+        [Values] bool cutsThere, [Values(MigrationMode.PreCopy, MigrationMode.StopAndCopy)] MigrationMode mode)
+    {
+        Migration plan = Migration.By(mode, 5.Seconds).Patient(2.Seconds);
+        var seen = new List<(bool Here, bool There, MigrationOutcome Outcome, string Told)>();
+        bool hasCut = true;
+        for (int cut = 1; hasCut; cut++)
+        {
+            using var host = new TestHost();
+            using var proxy = new CuttingProxy(host.Server.Address, cutsThere, cut);
+
+            MigrationReport report = TestHost.Migrate(Web(), new Host(proxy.Address, s_key), plan, out MachineStatus here, out _);
+
+            hasCut = proxy.HasCut;
+            seen.Add((here == MachineStatus.Running, host.Server.Machines.Count == 1, report.Outcome,
+                $"{cut}: {report.Reason}; {string.Join("; ", host.Told)}"));
+        }
+
+        Assert.That(seen.Where(end => end.Here == end.There), Is.Empty);
+        Assert.That(seen.Where(end => end.There != (end.Outcome == MigrationOutcome.Completed)), Is.Empty);
+        Assert.That(seen.Select(end => end.There).Distinct().Count(), Is.EqualTo(2), "it must have ended both ways");
+    }
+
+    /// <summary>Prints the next letter every so many rounds, each of which writes to another page.</summary>
+    static void Counts(Assembler asm)
+    {
+        Label line = asm.CreateLabel(), round = asm.CreateLabel();
+        asm.mov(ebx, 'A');
+        asm.Label(ref line);
+        asm.mov(dx, Serial);
+        asm.mov(al, bl);
+        asm.@out(dx, al);
+        asm.mov(al, (byte)'\n');
+        asm.@out(dx, al);
+        asm.inc(ebx);
+        asm.cmp(ebx, 'Z' + 1);
+        Label keeps = asm.CreateLabel();
+        asm.jne(keeps);
+        asm.mov(ebx, 'A');
+        asm.Label(ref keeps);
+        asm.mov(ecx, Rounds);
+        asm.mov(edi, 0x20_0000);
+        asm.Label(ref round);
+        asm.mov(__dword_ptr[rdi], ebx);
+        asm.add(edi, 4096);
+        asm.and(edi, 0x2F_FFFF);
+        asm.dec(ecx);
+        asm.jnz(round);
+        asm.jmp(line);
+    }
+
+    /// <summary>A host, and what its machines print.</summary>
+    sealed class TestHost(ByteSize? memory = null) : IDisposable
+    {
+        readonly BlockingCollection<string> _letters = [];
+
+        public HostServer Server => field ??= new HostServer(new DnsEndPoint("127.0.0.1", 0), s_key, memory ?? 1.GiB, Hear);
+
+        public ConcurrentQueue<string> Told { get; } = [];
+
+        public List<char> Letters { get; } = [];
+
+        public char LastHere { get; private set; }
+
+        public MigrationReport Migrate(Fleet fleet, Migration plan, out MachineStatus here)
+        {
+            MigrationReport report = Migrate(fleet, new Host(Server.Address, s_key), plan, out here, out string console);
+            LastHere = console[^1];
+            return report;
+        }
+
+        public static MigrationReport Migrate(Fleet fleet, Host to, Migration plan, out MachineStatus here, out string console)
+        {
+            MigrationReport? report = null;
+            (MachineStatus Status, string Console) end = (default, "");
+            Pump.Run(async () =>
+            {
+                await using Lab lab = await Lab.StartAsync(fleet, new LabOptions());
+                await lab.RunFor(2.Milliseconds);
+                report = await lab.Migrate(new VmRef(fleet.Machines[0].Name), to, plan);
+                end = (lab.Machines[0].Status, lab.Machines[0].Console.Text.Trim());
+            });
+            (here, console) = end;
+            return report!;
+        }
+
+        public IEnumerable<char> NextLetters(int count)
+        {
+            for (int i = 0; i < count; i++) Letters.Add(_letters.TryTake(out string? line, 30_000) ? line[^1] : '?');
+            return Letters.TakeLast(count);
+        }
+
+        public char[] LettersFrom(char first, int count) => [.. Enumerable.Range(0, count).Select(i => (char)('A' + (first - 'A' + i) % 26))];
+
+        public void Dispose() => Server.Dispose();
+
+        void Hear(string what)
+        {
+            Told.Enqueue(what);
+            if (what.Contains(" | ")) _letters.Add(what);
+        }
+    }
+}
