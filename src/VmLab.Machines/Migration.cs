@@ -55,7 +55,8 @@ public sealed record Migration
 
     /// <inheritdoc cref="PreCopy(TimeSpan)"/>
     /// <param name="downtime">Means nothing to stop-and-copy.</param>
-    public static Migration By(MigrationMode mode, TimeSpan downtime) => mode == MigrationMode.StopAndCopy ? StopAndCopy() : new(mode, Budget(downtime));
+    public static Migration By(MigrationMode mode, TimeSpan downtime) =>
+        mode == MigrationMode.StopAndCopy ? StopAndCopy() : new(mode, Budget(downtime));
 
     /// <summary>Slows the machine down as far as the copying needs: its processor gets less and less of the time.</summary>
     public Migration Throttle() => this with { Throttles = true };

@@ -9,6 +9,10 @@ public sealed class LabsTests
     [TestCase("clock-skew")]
     [TestCase("crash-consistency")]
     [TestCase("partition")]
+    [TestCase("migration")]
+    [TestCase("evacuation")]
+    [TestCase("flapping-wire")]
+    [TestCase("dirtying")]
     public void A_lab_prints_what_is_expected(string lab)
     {
         Ending ending = Vmlab.Run("run", $"labs/{lab}/lab.csx");

@@ -227,7 +227,8 @@ public sealed class HostServer : IDisposable
             HostedVm machine;
             lock (_lock)
                 machine = _machines.Find(machine => machine.Name == command.Machine && machine.IsTaken) ?? throw new LabException(
-                    $"No machine named {command.Machine} runs here but {string.Join(", ", _machines.Select(other => other.Name).DefaultIfEmpty("none"))}.");
+                    $"No machine named {command.Machine} runs here but "
+                    + $"{string.Join(", ", _machines.Select(other => other.Name).DefaultIfEmpty("none"))}.");
             return new HostAnswer("", false, machine.Migrate(new Host(Host.ParseAddress(command.To), _key), command.Plan));
         }
         catch (LabException failure)

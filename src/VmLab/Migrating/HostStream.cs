@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.IO.Hashing;
+using VmLab.Core;
 using VmLab.Networks;
 
 namespace VmLab.Migrating;
@@ -11,7 +12,8 @@ namespace VmLab.Migrating;
 /// begin at 0, and neither ends. Source: RFC 9293 §3.4, RFC 5681 §3, RFC 6298 §2, §5.
 /// </remarks>
 /// <param name="session">Tells streams over one wire apart.</param>
-sealed class HostStream(uint session, MacAddress own, MacAddress other)
+/// <param name="random">Spreads the times at which something is sent again, lest it meets a wire that fails in a rhythm in step.</param>
+sealed class HostStream(uint session, MacAddress own, MacAddress other, Rng random)
 {
     /// <summary>What a segment carries at most: a frame has then the 9000 bytes of a jumbo frame.</summary>
     public const int MostPayload = 9000 - HeaderSize;
@@ -28,7 +30,8 @@ sealed class HostStream(uint session, MacAddress own, MacAddress other)
     int _taken;             // of what is to be sent
     uint _next, _expected;
     double _window = FirstWindow, _threshold = MostWindow;
-    ulong _smoothed, _timeout = MostTimeout / 4, _recoverUntil;
+    Rng _random = random;
+    ulong _smoothed, _timeout = MostTimeout / 4, _spread, _recoverUntil;
     int _repeated;
     bool _owesAnswer, _missesNext;
 
@@ -44,7 +47,7 @@ sealed class HostStream(uint session, MacAddress own, MacAddress other)
     public bool HasRoom => _underWay.Count + (_toSend.Length - _taken) / MostPayload < (int)_window;
 
     /// <summary>Lab time at which something is to be sent again; the end of time where nothing is under way.</summary>
-    public ulong NextAt => _underWay.TryPeek(out Segment? oldest) ? oldest.SentAt + _timeout : ulong.MaxValue;
+    public ulong NextAt => _underWay.TryPeek(out Segment? oldest) ? oldest.SentAt + _timeout + _spread : ulong.MaxValue;
 
     public void Write(ReadOnlySpan<byte> bytes) => _toSend.Write(bytes);
 
@@ -87,6 +90,7 @@ sealed class HostStream(uint session, MacAddress own, MacAddress other)
         {
             Shrink(LeastWindow);
             _timeout = Math.Min(_timeout * 2, MostTimeout);
+            _spread = _random.NextBelow(_timeout / 2);
             Repeat(now, send);
         }
         else if (_repeated >= Duplicates && now >= _recoverUntil)
@@ -134,6 +138,7 @@ sealed class HostStream(uint session, MacAddress own, MacAddress other)
     {
         _smoothed = _smoothed == 0 ? time : (7 * _smoothed + time) / 8;
         _timeout = Math.Clamp(3 * _smoothed, LeastTimeout, MostTimeout);
+        _spread = 0;
     }
 
     void Shrink(int window)

@@ -40,8 +40,8 @@ sealed class MigrationRun : IDeparting, IArriving, IElsewhere, IDisposable
         for (int i = 0; i < shared.Length; i++) shared[i] = (byte)key.Next();
         (byte[] there, byte[] back) = (MigrationSeal.DeriveKey(shared, [], "there"), MigrationSeal.DeriveKey(shared, [], "back"));
         (MacAddress own, MacAddress other) = (wire.Spec.Ports[_fromPort].Card, wire.Spec.Ports[1 - _fromPort].Card);
-        _from = new HostEnd(new HostStream(Session, own, other), there, back);
-        _to = new HostEnd(new HostStream(Session, other, own), back, there);
+        _from = new HostEnd(new HostStream(Session, own, other, random.Child("there")), there, back);
+        _to = new HostEnd(new HostStream(Session, other, own, random.Child("back")), back, there);
         _source = new MigrationSource(this, plan);
         _target = new MigrationTarget(this);
     }
