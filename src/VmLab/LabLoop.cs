@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using VmLab.Core;
 using VmLab.Guests;
 using VmLab.Machines;
 using VmLab.Running;
@@ -170,6 +171,7 @@ public sealed partial class Lab
         HostMemory.RequireRoomFor(Fleet, HostMemory.Free());
         _options.Observer?.Started(this);
         var prepared = new Dictionary<Guest, IBootable>();
+        var pages = new EqualPages();
         foreach (MachineSpec spec in Fleet.Machines)
         {
             Guest guest = spec.Guest
@@ -178,6 +180,7 @@ public sealed partial class Lab
                 prepared[guest] = bootable = await guest.PrepareAsync(new Preparation(this), _options.Stop);
             _guests = _guests.Add(bootable);
             _machines.Add(new Vm(this, spec, _machines.Count, bootable, build, null));
+            if (Fleet.Machines.Length > 1) _machines[^1].Powered.Machine.ShareMemory(pages);
         }
         if (_options.Gdb is { } gdb && _pump.Labs.Count == 0) AwaitGdb(gdb);
         StartTrace();

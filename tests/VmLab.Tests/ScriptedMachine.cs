@@ -123,6 +123,8 @@ sealed class ScriptedMachine : IMachine
 
     public void Serve(GdbServer gdb) => throw new NotSupportedException("A scripted machine has no processor.");
 
+    public void ShareMemory(EqualPages pages) { }
+
     public KernelSymbols? ReadSymbols(KernelSymbols? before) => null;
 
     public ulong AsleepUntil => _acts.Count == 0 ? ulong.MaxValue : Math.Max(_acts.Keys.First().Time, Now);

@@ -261,6 +261,22 @@ public sealed unsafe class GuestMemory : IDisposable
         }
     }
 
+    /// <summary>The bytes of a page of RAM, until the next store to it.</summary>
+    internal ReadOnlySpan<byte> PageOf(ulong page) => new(ReadPointer(page), PageSize);
+
+    /// <summary>Takes the frame of a page of a memory of this pool, if it holds the same bytes; who writes to one of them takes a copy.</summary>
+    internal void Share(ulong page, GuestMemory other, ulong otherPage)
+    {
+        uint frame = other.FrameOf(otherPage), own = FrameOf(page);
+        if (frame == own || !PageOf(page).SequenceEqual(other.PageOf(otherPage))) return;
+        _pool.AddReferences([frame]);
+        SlotOf(page) = frame;
+        _pool.Release(own);
+        TellMoved(page);
+        Protect(page, PageFlags.Shared);
+        other.Protect(otherPage, PageFlags.Shared);
+    }
+
     public void Dispose()
     {
         for (int i = 0; i < _leaves.Length; i++)
@@ -320,9 +336,7 @@ public sealed unsafe class GuestMemory : IDisposable
 
     void Unshare(ulong page)
     {
-        ref MemoryLeaf leaf = ref _leaves[page >> MemoryLeaf.Shift];
-        if (leaf.IsShared) leaf = leaf.Part(_pool);
-        ref uint slot = ref leaf.Frames[page & (MemoryLeaf.Pages - 1)];
+        ref uint slot = ref SlotOf(page);
         uint old = slot;
         if (_pool.IsShared(old))
         {
@@ -332,9 +346,22 @@ public sealed unsafe class GuestMemory : IDisposable
             else new ReadOnlySpan<byte>(_pool.Pointer(old), PageSize).CopyTo(target);
             slot = copy;
             _pool.Release(old);
-            if ((_flags[page] & PageFlags.Cached) != 0)
-                foreach (IMemoryObserver observer in CollectionsMarshal.AsSpan(_observers)) observer.OnMoved(page);
+            TellMoved(page);
         }
         _flags[page] &= ~PageFlags.Shared;
+    }
+
+    /// <summary>Where the map has the frame of a page, to be changed.</summary>
+    ref uint SlotOf(ulong page)
+    {
+        ref MemoryLeaf leaf = ref _leaves[page >> MemoryLeaf.Shift];
+        if (leaf.IsShared) leaf = leaf.Part(_pool);
+        return ref leaf.Frames[page & (MemoryLeaf.Pages - 1)];
+    }
+
+    void TellMoved(ulong page)
+    {
+        if ((_flags[page] & PageFlags.Cached) == 0) return;
+        foreach (IMemoryObserver observer in CollectionsMarshal.AsSpan(_observers)) observer.OnMoved(page);
     }
 }

@@ -65,6 +65,9 @@ interface IMachine : IDisposable
 
     void ReadMemory(ulong physical, Span<byte> bytes);
 
+    /// <inheritdoc cref="EqualPages.Share"/>
+    void ShareMemory(EqualPages pages);
+
     /// <summary>Lets gdb debug the machine from now on.</summary>
     void Serve(GdbServer gdb);
 

@@ -60,6 +60,8 @@ sealed class PcMachine(Machine machine, Lockstep? lockstep = null) : IMachine
     // RAM only: to look at a device register from outside would change the device.
     public void ReadMemory(ulong physical, Span<byte> bytes) => machine.Memory.Ram.Read(physical, bytes);
 
+    public void ShareMemory(EqualPages pages) => pages.Share(machine.Memory.Ram);
+
     public KernelSymbols? ReadSymbols(KernelSymbols? before) =>
         KernelSymbols.TryRead(machine.Memory.Ram, machine.LinearMemory, before);
 
