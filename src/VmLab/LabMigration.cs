@@ -148,6 +148,7 @@ public sealed partial class Lab
         foreach (MigrationRun run in _migrations.FindAll(run => run.IsOver))
         {
             MigrationReport report = run.Report();
+            Record.Note(report);
             Add(run.Vm, $"migration {report.From} -> {report.To}: {report.Outcome}{(report.Reason.Length > 0 ? $": {report.Reason}" : "")}",
                 EventKind.Migration);
             run.Dispose();

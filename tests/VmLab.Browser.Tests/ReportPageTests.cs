@@ -27,6 +27,7 @@ public sealed class ReportPageTests
             for (int i = 0; i < 100_000; i++) lab.Note($"remark {i}");
             return Task.CompletedTask;
         });
+        WriteMoved();
         _playwright = await Playwright.CreateAsync();
         _browser = await _playwright.Chromium.LaunchAsync(new() { ExecutablePath = Chromium, Args = ["--no-sandbox"] });
     }
@@ -157,6 +158,18 @@ public sealed class ReportPageTests
         Assert.That(await _page.Locator("#rows > div").CountAsync(), Is.LessThan(200));
     }
 
+    [Test]
+    public async Task A_migration_is_drawn_round_by_round()
+    {
+        await _page.CloseAsync();
+        await Open("moved");
+
+        Assert.That(await _page.Locator("#migrations figcaption").InnerTextAsync(), Does.StartWith("alice: a → b, PreCopy, Completed"));
+        Assert.That(await _page.Locator("#migrations rect").CountAsync(), Is.GreaterThanOrEqualTo(2));
+        Assert.That(await _page.Locator("#migrations rect title").First.TextContentAsync(), Does.Contain("pages sent"));
+        Assert.That(await Row("runs on b").GetAttributeAsync("data-kind"), Is.EqualTo("Migration"));
+    }
+
     /// <summary>Two machines: one prints a word at 1 ms and one at 11 ms; the other loses its power at 10 ms.</summary>
     static async Task Small(Lab lab)
     {
@@ -177,6 +190,15 @@ public sealed class ReportPageTests
             .Vm("bob", vm => vm.Boot(Guest.Program(Idle)).Memory(3.MiB)));
         await script(lab);
         lab.Save(s_folder, RunOutcome.Failed("it went wrong"), name);
+    }, new LabOptions());
+
+    static void WriteMoved() => Pump.Run(async () =>
+    {
+        await using Lab lab = await Lab.StartAsync(Fleet.Define("moved").Host("a", out HostRef a).Host("b", out HostRef b).Wire("wire", out _, a, b)
+            .Vm("alice", out VmRef alice, vm => vm.Boot(Guest.Program(asm => { Print(asm, "one\n"); Idle(asm); })).Memory(3.MiB).On(a)));
+        await lab.RunFor(1.Milliseconds);
+        await lab.Migrate(alice, b, Migration.PreCopy(50.Milliseconds));
+        lab.Save(s_folder, RunOutcome.Passed, "moved");
     }, new LabOptions());
 
     /// <summary>Counts for so many milliseconds: a count a nanosecond, two of them a turn.</summary>

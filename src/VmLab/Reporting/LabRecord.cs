@@ -7,10 +7,11 @@ namespace VmLab.Reporting;
 sealed class LabRecord
 {
     /// <summary>Past this, the oldest is forgotten.</summary>
-    public const int MostBranches = 256;
+    public const int MostBranches = 256, MostMigrations = 256;
 
     readonly Lab _lab;
     readonly List<LabBranch> _branches = [];
+    readonly List<MigrationReport> _migrations = [];
     readonly ConditionalWeakTable<Moment, LabBranch> _takenIn = [];
     IReadOnlyList<MachineFacts>? _last;
 
@@ -24,6 +25,9 @@ sealed class LabRecord
     public LabBranch Now => _branches[^1];
 
     public IReadOnlyList<LabBranch> Branches => _branches;
+
+    /// <summary>What came of the machines' moves from host to host.</summary>
+    public IReadOnlyList<MigrationReport> Migrations => _migrations;
 
     /// <summary>The machines as they are, or as they were when the lab was closed.</summary>
     public IReadOnlyList<MachineFacts> Machines => _last ?? [.. _lab.Machines.Select(MachineFacts.Of)];
@@ -41,6 +45,13 @@ sealed class LabRecord
 
     /// <summary>A moment was taken of the lab.</summary>
     public void Note(Moment moment) => _takenIn.Add(moment, Now);
+
+    /// <summary>A migration has ended.</summary>
+    public void Note(MigrationReport migration)
+    {
+        if (_migrations.Count == MostMigrations) _migrations.RemoveAt(0);
+        _migrations.Add(migration);
+    }
 
     /// <summary>A quantum has ended.</summary>
     public void Sample()

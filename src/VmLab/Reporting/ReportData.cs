@@ -26,6 +26,7 @@ static class ReportData
             WriteOutcome(json, outcome);
             WriteMachines(json, lab.Record.Machines);
             WriteNetworks(json, lab.Links);
+            WriteMigrations(json, lab.Record.Migrations);
             WriteBranches(json, lab.Record.Branches);
             WriteEvents(json, lab);
             WriteUnfinished(json, lab);
@@ -78,6 +79,37 @@ static class ReportData
             json.WriteNumber("bytes", link.Counters.Bytes);
             json.WriteNumber("dropped", link.Counters.Dropped);
             json.WriteNumber("lost", link.Counters.Lost);
+            json.WriteEndObject();
+        }
+        json.WriteEndArray();
+    }
+
+    static void WriteMigrations(Utf8JsonWriter json, IReadOnlyList<MigrationReport> migrations)
+    {
+        json.WriteStartArray("migrations");
+        foreach (MigrationReport migration in migrations)
+        {
+            json.WriteStartObject();
+            json.WriteString("machine", migration.Machine);
+            json.WriteString("from", migration.From);
+            json.WriteString("to", migration.To);
+            json.WriteString("mode", migration.Mode.ToString());
+            json.WriteString("outcome", migration.Outcome.ToString());
+            json.WriteString("reason", migration.Reason);
+            json.WriteNumber("total", migration.Total.Ticks);
+            json.WriteNumber("downtime", migration.Downtime.Ticks);
+            json.WriteStartArray("rounds");
+            foreach (MigrationRound round in migration.Rounds)
+            {
+                json.WriteStartObject();
+                json.WriteNumber("start", round.Start.Ticks);
+                json.WriteNumber("time", round.Time.Ticks);
+                json.WriteNumber("pages", round.Pages);
+                json.WriteNumber("dirtied", round.Dirtied);
+                json.WriteNumber("throttle", round.Throttle);
+                json.WriteEndObject();
+            }
+            json.WriteEndArray();
             json.WriteEndObject();
         }
         json.WriteEndArray();

@@ -6,7 +6,7 @@ namespace VmLab.Reporting;
 static class ReportPage
 {
     // In the order in which they need each other.
-    static readonly string[] s_scripts = ["record.js", "axis.js", "lanes.js", "events.js", "consoles.js", "page.js"];
+    static readonly string[] s_scripts = ["record.js", "axis.js", "lanes.js", "events.js", "consoles.js", "migrations.js", "page.js"];
 
     /// <param name="data">JSON, as <see cref="ReportData"/> writes it.</param>
     public static byte[] Of(byte[] data)

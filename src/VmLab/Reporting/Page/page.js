@@ -97,6 +97,7 @@ function drawLegend() {
 }
 
 function fillTotals() {
+  fillMigrations(record.migrations, find("migrations"));
   const reasons = [...new Set(record.machines.flatMap(machine => machine.exits.map(([reason]) => reason)))];
   fillTable("machines", ["machine", "memory", "status", "instructions", ...reasons], record.machines.map(machine => {
     const exits = new Map(machine.exits);

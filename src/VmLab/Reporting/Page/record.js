@@ -10,6 +10,7 @@ const families = [
   { name: "Commands", color: "command", kinds: { CommandBegun: "begin", CommandEnded: "end" } },
   { name: "Faults", color: "fault", kinds: { Fault: "bolt" } },
   { name: "Moments", color: "moment", kinds: { Snapshot: "flag", Restored: "turn" } },
+  { name: "Migrations", color: "migration", kinds: { Migration: "arrow" } },
   { name: "Failures", color: "failure", kinds: { Failure: "cross" } },
   { name: "Notes", color: "note", kinds: { Note: "ring" } },
 ];
