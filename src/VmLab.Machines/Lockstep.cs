@@ -37,6 +37,7 @@ public sealed class Lockstep(Machine subject, Machine reference, ulong step = Lo
             if (subject.IsInterrupted) return;
             ulong end = subject.Hooks.IsHeld ? subject.Now : stop;
             reference.Restore(start);
+            reference.IsThrottled = subject.IsThrottled;
             reference.RunUntil(end);
             Comparisons++;
             if (!AreSame()) throw Find(start, end);

@@ -141,7 +141,7 @@ public sealed partial class Lab
                     if (HostStream.IsOne(frame.Span, out uint session)) _migrations.Find(run => run.Session == session)?.Receive(port, frame.Span);
         }
         foreach (Vm machine in _machines)
-            if (machine.Powered.StalledAt is { } since) machine.Freeze(since);
+            if (machine.Powered.TakeStall()) machine.Freeze();
         foreach (MigrationRun run in _migrations) run.Work();
         foreach (RemoteDeparture departure in _departures)
             if (!departure.IsOver) departure.Work();

@@ -224,6 +224,7 @@ public sealed partial class Vm
         Powered.Delay(Lab.Nanoseconds - pausedAt);
         Ports.HoldUntil(Lab.Nanoseconds);
         _pausedAt = null;
+        if (IsFrozen) _frozenAt = Lab.Nanoseconds;
         Lab.Add(this, "continued", EventKind.Continued);
     }
 

@@ -21,8 +21,8 @@ public sealed partial class Vm
 
     internal int PowerOns => _powerOns;
 
-    /// <summary>Stops machine and clock, from a lab time on that it has reached.</summary>
-    internal void Freeze(ulong since) => _frozenAt ??= since;
+    /// <summary>Stops machine and clock.</summary>
+    internal void Freeze() => _frozenAt ??= Lab.Nanoseconds;
 
     /// <summary>Goes on: for the guest, no time has passed.</summary>
     internal void Thaw()

@@ -81,7 +81,9 @@ public sealed unsafe class GuestMemory : IDisposable
     public PageFlags FlagsOf(ulong page) => _flags[page];
 
     /// <summary>The number, in the pool, of the frame that a page of RAM lies in.</summary>
-    public uint FrameOf(ulong page) => _leaves[page >> MemoryLeaf.Shift].Frames[page & (MemoryLeaf.Pages - 1)];
+    public uint FrameOf(ulong page) => IsAbsent((uint)page)
+        ? _elsewhere!.FrameOf((uint)page)
+        : _leaves[page >> MemoryLeaf.Shift].Frames[page & (MemoryLeaf.Pages - 1)];
 
     /// <summary>Notes that a TLB holds a pointer to the page of RAM, and returns the pointer.</summary>
     /// <remarks>
@@ -207,8 +209,7 @@ public sealed unsafe class GuestMemory : IDisposable
         {
             if (!IsRam(page)) continue;
             uint frame = FrameOf(page);
-            if (IsAbsent((uint)page)) hash.Add(XxHash3.HashToUInt64(_elsewhere!.Look((uint)page)));
-            else hash.Add(frame == 0 ? s_zeroPageHash : XxHash3.HashToUInt64(new ReadOnlySpan<byte>(_pool.Pointer(frame), PageSize)));
+            hash.Add(frame == 0 ? s_zeroPageHash : XxHash3.HashToUInt64(new ReadOnlySpan<byte>(_pool.Pointer(frame), PageSize)));
         }
         return hash.Value;
     }
@@ -232,14 +233,17 @@ public sealed unsafe class GuestMemory : IDisposable
         ReadOnlySpan<byte> Bytes(uint frame) => frame == 0 ? s_zeroPage : new ReadOnlySpan<byte>(_pool.Pointer(frame), PageSize);
     }
 
-    /// <summary>Takes a moment: all pages are clean again, and shared with it.</summary>
-    /// <remarks>Costs a step for each 2 MiB of RAM and each dirty page.</remarks>
+    /// <summary>Takes a moment, in which no page is absent: all pages are clean again, and shared with it.</summary>
+    /// <remarks>Costs a step for each 2 MiB of RAM and each dirty or absent page.</remarks>
     public MemoryMoment Snapshot()
     {
+        (uint Page, uint Frame)[] absent = [.. (_absent ?? []).ToArray().Select(page => (page, FrameOf(page)))];   // which may fill it
         foreach (uint page in _dirty) _flags[page] |= PageFlags.Clean | PageFlags.Shared;
         _dirty.Clear();
         foreach (IMemoryObserver observer in _observers) observer.OnAllProtected();
-        return new MemoryMoment(_pool, Size, [.. _leaves.Select(leaf => leaf.Share())]);
+        MemoryLeaf[] leaves = [.. _leaves.Select(leaf => leaf.Share())];
+        foreach (var (page, frame) in absent) Share(ref leaves[page >> MemoryLeaf.Shift], page, frame);
+        return new MemoryMoment(_pool, Size, leaves);
     }
 
     /// <summary>Makes RAM what it was at a moment of a memory of this size and pool.</summary>
@@ -250,6 +254,7 @@ public sealed unsafe class GuestMemory : IDisposable
         if (moment.Size != Size) throw new ArgumentException($"The moment is of {moment.Size} of RAM, this is {Size}.", nameof(moment));
         foreach (uint page in _dirty) _flags[page] |= PageFlags.Clean | PageFlags.Shared;
         _dirty.Clear();
+        _absent = null;
         foreach (IMemoryObserver observer in _observers) observer.OnAllProtected();
         for (int i = 0; i < _leaves.Length; i++)
         {
@@ -279,6 +284,7 @@ public sealed unsafe class GuestMemory : IDisposable
 
     public void Dispose()
     {
+        _absent = null;
         for (int i = 0; i < _leaves.Length; i++)
         {
             _leaves[i].Release(_pool);
@@ -316,10 +322,18 @@ public sealed unsafe class GuestMemory : IDisposable
 
     byte* ReadAbsent(uint page)
     {
-        if (_absent!.Contains(page) && _elsewhere!.IsLookedAt)
-            fixed (byte* bytes = _elsewhere.Look(page)) return bytes;   // SAFETY: it does not move, see there
-        Fetch(page);
+        if (!_elsewhere!.IsLookedAt) Fetch(page);
         return _pool.Pointer(FrameOf(page));
+    }
+
+    /// <summary>Puts an absent page into a leaf of a moment.</summary>
+    void Share(ref MemoryLeaf leaf, uint page, uint frame)
+    {
+        if (leaf.IsShared) leaf = leaf.Part(_pool);
+        ref uint slot = ref leaf.Frames[page & (MemoryLeaf.Pages - 1)];
+        _pool.AddReferences([frame]);
+        _pool.Release(slot);
+        slot = frame;
     }
 
     void PrepareWrite(ulong page, int offset, int length, PageFlags flags)

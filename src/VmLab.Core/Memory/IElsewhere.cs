@@ -9,6 +9,6 @@ public interface IElsewhere
     /// <summary>The machine touches a page that has not come: it is filled when this returns.</summary>
     void Fetch(uint page);
 
-    /// <summary>The page's bytes, where they are: memory that does not move while pages are absent.</summary>
-    ReadOnlySpan<byte> Look(uint page);
+    /// <summary>The frame, of the same pool, that the page's bytes lie in for as long as it is absent; or where it is filled with them.</summary>
+    uint FrameOf(uint page);
 }

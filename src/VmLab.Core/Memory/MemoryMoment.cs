@@ -56,9 +56,11 @@ public sealed class MemoryMoment : IDisposable, ISelfWritten<MemoryMoment>
         return pages;
     }
 
+    /// <summary>The number, in the pool, of the frame that a page of RAM lies in.</summary>
+    public uint FrameOf(uint page) => Leaves[(int)(page >> MemoryLeaf.Shift)].Frames[page & (MemoryLeaf.Pages - 1)];
+
     /// <summary>The bytes of a page of RAM, good for as long as the moment is not disposed of.</summary>
-    public unsafe ReadOnlySpan<byte> PageAt(uint page) =>
-        new(_pool.Pointer(Leaves[(int)(page >> MemoryLeaf.Shift)].Frames[page & (MemoryLeaf.Pages - 1)]), FramePool.FrameSize);
+    public unsafe ReadOnlySpan<byte> PageAt(uint page) => new(_pool.Pointer(FrameOf(page)), FramePool.FrameSize);
 
     /// <summary>Writes the size, and by leaf which pages differ from those of the earlier memory, or from zeros, and where they are.</summary>
     public void Write(RecordWriter writer)

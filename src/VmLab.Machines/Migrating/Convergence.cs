@@ -23,18 +23,21 @@ sealed class Convergence(Migration plan)
     /// <summary>What part of the time the processor is kept from the machine, in percent.</summary>
     public int Throttle { get; private set; }
 
-    /// <summary>From a message to its answer, in nanoseconds.</summary>
-    public ulong RoundTrip { get; set; }
+    /// <summary>From a message to its answer, at the quickest so far, in nanoseconds.</summary>
+    public ulong RoundTrip { get; private set; } = ulong.MaxValue;
 
     /// <summary>What goes beside pages while the machine stands still, in bytes.</summary>
     public long StateBytes { get; set; }
 
-    /// <summary>A round has taken so long, in nanoseconds.</summary>
+    /// <summary>An answer has taken so long, in nanoseconds.</summary>
+    public void MeasureAnswer(ulong time) => RoundTrip = Math.Min(RoundTrip, time);
+
+    /// <summary>A round has taken so long, in nanoseconds. A small one says only that the wire is no slower.</summary>
     public void Measure(int pages, long bytes, ulong time)
     {
         _rounds++;
-        if (bytes >= LeastMeasured || _rate == 0) _rate = Math.Max(1.0, bytes) / Math.Max(1, time);
-        if (bytes < LeastMeasured) RoundTrip = Math.Min(RoundTrip, time);   // the first answer may have taken the other side some preparing
+        double rate = Math.Max(1.0, bytes) / Math.Max(1, time);
+        _rate = bytes >= LeastMeasured ? rate : Math.Max(_rate, rate);
         if (pages > 0) _perPage = Math.Min(PageOnWire, (double)bytes / pages);
     }
 

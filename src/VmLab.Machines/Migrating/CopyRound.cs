@@ -10,14 +10,14 @@ sealed class CopyRound
     readonly List<(int Space, uint[] Pages)> _spaces = [];
     int _space, _index;
 
-    /// <param name="since">What the other side has already; <see langword="null"/> for nothing.</param>
+    /// <param name="since">The other side has of each page what it was at one of these moments; of none, nothing.</param>
     /// <param name="withMemory">Whether pages of memory are copied, or those of disks alone.</param>
-    public CopyRound(MachineMoment moment, MachineMoment? since, bool withMemory, bool compresses)
+    public CopyRound(MachineMoment moment, IReadOnlyList<MachineMoment> since, bool withMemory, bool compresses)
     {
         (_moment, _compresses) = (moment, compresses);
-        if (withMemory) _spaces.Add((0, MemorySince(moment.Memory, since?.Memory)));
+        if (withMemory) _spaces.Add((0, MemorySince(moment.Memory, since)));
         for (int disk = 0; disk < moment.Disks.Count; disk++)
-            _spaces.Add((disk + 1, [.. moment.Disks[disk].Current.ChunksSince(since?.Disks[disk].Current).Select(chunk => checked((uint)chunk))]));
+            _spaces.Add((disk + 1, DiskSince(moment, since, disk)));
         Pages = _spaces.Sum(space => space.Pages.Length);
     }
 
@@ -47,7 +47,15 @@ sealed class CopyRound
     }
 
     // What is full of zeros is so on the other side from the beginning.
-    static uint[] MemorySince(MemoryMoment memory, MemoryMoment? since) => since is null
+    static uint[] MemorySince(MemoryMoment memory, IReadOnlyList<MachineMoment> since) => since.Count == 0
         ? [.. memory.PagesSince(null).Where(page => memory.PageAt(page).ContainsAnyExcept((byte)0))]
-        : [.. memory.PagesSince(since)];
+        : [.. since.SelectMany(before => memory.PagesSince(before.Memory)).Distinct().Order()];
+
+    static uint[] DiskSince(MachineMoment moment, IReadOnlyList<MachineMoment> since, int disk)
+    {
+        IEnumerable<ulong> chunks = since.Count == 0
+            ? moment.Disks[disk].Current.ChunksSince(null)
+            : since.SelectMany(before => moment.Disks[disk].Current.ChunksSince(before.Disks[disk].Current)).Distinct().Order();
+        return [.. chunks.Select(chunk => checked((uint)chunk))];
+    }
 }

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Globalization;
+using VmLab.Core;
 
 namespace VmLab.Machines.Migrating;
 
@@ -20,9 +21,9 @@ sealed class MigrationSource : IDisposable
     readonly ulong _startedAt;
     Step _step = Step.Offering;
     MachineMoment? _moment;   // that the last round is of
-    MachineMoment? _before;   // that the round before is of, until all of the last is on its way
+    MachineMoment? _before;   // that the round before is of, while the destination may not get all of the last
     CopyRound? _round;
-    ulong _roundAt, _heardAt, _frozenAt, _frozenFor, _overAt;
+    ulong _roundAt, _drainedAt, _heardAt, _frozenAt, _frozenFor, _overAt;
     long _roundBytes, _bytes;
     uint _servedNext;
     int _attempt, _demanded, _roundPages, _roundThrottle;
@@ -39,8 +40,8 @@ sealed class MigrationSource : IDisposable
 
     public bool IsOver => _step == Step.Over;
 
-    /// <summary>The destination was told to run the machine, and has not said whether it does.</summary>
-    public bool IsInDoubt => _step == Step.InDoubt;
+    /// <summary>The destination was told to run the machine, or was sent the last of it, and has not said whether it does or has it.</summary>
+    public bool IsInDoubt => _step is Step.InDoubt or Step.Completing;
 
     /// <summary>The machine runs at the destination, or did.</summary>
     public bool HasLeft { get; private set; }
@@ -92,10 +93,7 @@ sealed class MigrationSource : IDisposable
             case (MigrationMessageKind.Taken, Step.InDoubt): Leave(MigrationCodec.ReadNumber(message.Body)); break;
             case (MigrationMessageKind.Expired, Step.InDoubt): Return(); break;
             case (MigrationMessageKind.Wanted, Step.Serving or Step.Completing): Serve(MigrationCodec.ReadNumber(message.Body)); break;
-            case (MigrationMessageKind.Whole, Step.Completing):
-                NoteRound(dirtied: 0);
-                End(MigrationOutcome.Completed, "");
-                break;
+            case (MigrationMessageKind.Whole, Step.Completing): Complete(); break;
             default: throw new MigrationException($"The destination says {message.Kind}, which has no place here.");
         }
     }
@@ -119,22 +117,21 @@ sealed class MigrationSource : IDisposable
         End(HasLeft ? MigrationOutcome.Lost : MigrationOutcome.Failed, reason);
     }
 
-    /// <summary>It was found out whether the destination took the machine before it was lost.</summary>
-    /// <param name="takenAt">When it did; <see langword="null"/> where it did not and never will.</param>
-    public void Settle(ulong? takenAt)
+    /// <summary>It was found out what the destination had of the machine before it was lost.</summary>
+    /// <param name="takenAt">When it took it; <see langword="null"/> where it did not and never will.</param>
+    /// <param name="isWhole">Whether none of its pages is missing there.</param>
+    public void Settle(ulong? takenAt, bool isWhole)
     {
         string reason = Reason;
         Reason = "";
-        if (takenAt is not { } at) End(MigrationOutcome.Failed, reason);
-        else
-        {
-            Leave(at);
-            if (!IsOver) End(MigrationOutcome.Lost, reason);
-        }
+        if (!HasLeft && takenAt is { } at) Leave(at);
+        if (IsOver) return;
+        if (isWhole) Complete();
+        else End(HasLeft ? MigrationOutcome.Lost : MigrationOutcome.Failed, reason);
     }
 
-    /// <summary>What a page of the machine held when it went, in a frame that lives as long as this.</summary>
-    public ReadOnlySpan<byte> PageAt(uint page) => _moment!.Memory.PageAt(page);
+    /// <summary>What the machine's memory was when it went, for as long as this lives.</summary>
+    public MemoryMoment Memory => _moment!.Memory;
 
     public MigrationReport Report(string from, string to) => new(
         _offer.Name, from, to, _plan.Mode, Outcome, Reason, Time(_overAt - _startedAt), Time(_frozenFor), _bytes, _demanded,
@@ -148,14 +145,15 @@ sealed class MigrationSource : IDisposable
 
     void Begin()
     {
-        _convergence.RoundTrip = _machine.Now - _startedAt;
+        _convergence.MeasureAnswer(_machine.Now - _startedAt);
         MachineMoment moment = _machine.Snapshot();
         if (_plan.Mode == MigrationMode.StopAndCopy) Stop(moment, Rest(moment));
         else StartRound(moment, Rest(moment));
     }
 
     /// <summary>What the destination has not got; of disks alone where memory comes later.</summary>
-    CopyRound Rest(MachineMoment moment) => new(moment, _moment, withMemory: _plan.Mode != MigrationMode.PostCopy, _plan.Compresses);
+    CopyRound Rest(MachineMoment moment) => new(moment, [.. new[] { _before, _moment }.OfType<MachineMoment>()],
+        withMemory: _plan.Mode != MigrationMode.PostCopy, _plan.Compresses);
 
     void StartRound(MachineMoment moment, CopyRound round)
     {
@@ -180,6 +178,7 @@ sealed class MigrationSource : IDisposable
     {
         MachineMoment moment = _machine.Snapshot();
         CopyRound rest = Rest(moment);
+        _convergence.MeasureAnswer(_machine.Now - _drainedAt);
         _convergence.Measure(_roundPages, _roundBytes, _machine.Now - _roundAt);
         NoteRound(rest.Pages);
         if (_convergence.StateBytes == 0) _convergence.StateBytes = StateOf(moment).Length;
@@ -208,13 +207,13 @@ sealed class MigrationSource : IDisposable
     void StopEarly(MachineMoment moment, CopyRound rest)
     {
         _missing.UnionWith(rest.Memory);
-        Stop(moment, new CopyRound(moment, _moment, withMemory: false, _plan.Compresses));
+        Stop(moment, new CopyRound(moment, [_moment!], withMemory: false, _plan.Compresses));
     }
 
     void Stop(MachineMoment moment, CopyRound rest)
     {
         if (_plan.Mode == MigrationMode.PostCopy)
-            _missing.UnionWith(new CopyRound(moment, null, withMemory: true, compresses: false).Memory);
+            _missing.UnionWith(new CopyRound(moment, [], withMemory: true, compresses: false).Memory);
         (_isFrozen, _frozenAt) = (true, _machine.Now);
         _machine.Freeze();
         _attempt++;
@@ -231,13 +230,13 @@ sealed class MigrationSource : IDisposable
                 Send(MigrationMessageKind.Pages, pages);
                 break;
             case Step.Copying:
-                _step = Step.Draining;
+                (_step, _drainedAt) = (Step.Draining, _machine.Now);
                 Send(MigrationMessageKind.RoundEnd, []);
                 break;
             case Step.Stopping:
                 _step = Step.Stating;
                 Send(MigrationMessageKind.State, StateOf(_moment!));
-                ForgetBefore();
+                if (!IsPostCopy) ForgetBefore();
                 break;
             case Step.Serving when _missing.Count > 0:
                 ServeNext();
@@ -273,11 +272,10 @@ sealed class MigrationSource : IDisposable
     {
         Thaw();
         NoteRound(dirtied: 0);
-        _missing.Clear();
-        if (_step == Step.Stopping) (_moment, _before) = (_before, _moment);   // some of the round was not sent
-        ForgetBefore();
         MachineMoment moment = _machine.Snapshot();
         CopyRound rest = Rest(moment);
+        ForgetBefore();
+        _missing.Clear();
         if (_attempt < _plan.MostRounds) StartRound(moment, rest);
         else Abandon(moment, rest.Pages);
     }
@@ -293,6 +291,7 @@ sealed class MigrationSource : IDisposable
             End(MigrationOutcome.Completed, "");
             return;
         }
+        ForgetBefore();
         (_step, _round) = (Step.Serving, null);
         (_roundAt, _roundPages, _roundBytes) = (_machine.Now, 0, 0);
     }
@@ -318,6 +317,12 @@ sealed class MigrationSource : IDisposable
     {
         _roundPages += pages.Length;
         Send(MigrationMessageKind.Pages, PageBatch.Write(0, pages, page => CopyRound.Read(_moment!, 0, page), _plan.Compresses));
+    }
+
+    void Complete()
+    {
+        NoteRound(dirtied: 0);
+        End(MigrationOutcome.Completed, "");
     }
 
     void Thaw()

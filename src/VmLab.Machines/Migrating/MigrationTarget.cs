@@ -17,6 +17,9 @@ sealed class MigrationTarget(IArriving host) : IDisposable
     /// <summary>When the machine came to run here; <see langword="null"/> where it did not.</summary>
     public ulong? TakenAt { get; private set; }
 
+    /// <summary>It runs here, and none of its pages is missing.</summary>
+    public bool IsWhole => TakenAt is not null && _missing.Count == 0;
+
     public bool TryNext(out MigrationMessage message) => _outgoing.TryDequeue(out message);
 
     /// <exception cref="LabException">The message does not belong here, or is damaged.</exception>

@@ -7,8 +7,11 @@ using VmLab.Running;
 namespace VmLab.Migrating;
 
 /// <summary>A migration under way between two hosts of a lab: both ends, and the wire between them.</summary>
-/// <remarks>The lab is the control plane that knows both hosts, whatever becomes of the wire: it settles who has the machine when the
-/// wire fails while that is in doubt.</remarks>
+/// <remarks>
+/// The lab is the control plane that knows both hosts, whatever becomes of the wire: it settles who has the machine when the wire fails
+/// while that is in doubt. Simplified: a machine that touches a page which has not come goes on to the end of the quantum, and stands
+/// still from there on until the page has.
+/// </remarks>
 sealed class MigrationRun : IDeparting, IArriving, IElsewhere, IDisposable
 {
     const ulong ThrottleWindow = 10_000_000;
@@ -23,8 +26,8 @@ sealed class MigrationRun : IDeparting, IArriving, IElsewhere, IDisposable
     readonly string _origin;
     ImmutableArray<byte> _offered = [];
     MachineMoment? _arrived;
-    IReadOnlyList<uint> _missing = [];
     IMachine? _machine;
+    GuestMemory? _ram;   // of the machine that came
     int _powerOns, _throttle;
 
     public MigrationRun(Lab lab, Vm vm, Link wire, HostRef to, Migration plan)
@@ -78,6 +81,8 @@ sealed class MigrationRun : IDeparting, IArriving, IElsewhere, IDisposable
         }
     }
 
+    bool HasArrived => _target.TakenAt is not null;
+
     bool IElsewhere.IsLookedAt => !Vm.Powered.IsInRun;
 
     ulong NextThrottle => Now - Now % ThrottleWindow is var start && Now < start + Throttled ? start + Throttled : start + ThrottleWindow;
@@ -97,8 +102,8 @@ sealed class MigrationRun : IDeparting, IArriving, IElsewhere, IDisposable
     /// <summary>Does what there is to do between two quanta.</summary>
     public void Work()
     {
-        if (!IsOver && !_source.HasLeft && (Vm.PowerOns != _powerOns || !Vm.HasPower)) Break($"{Vm.Name} was switched off or reset");
-        if (!IsOver && !_source.HasLeft && Vm.IsHeld) return;   // a hook stands in the middle of a quantum
+        if (!IsOver && !HasArrived && (Vm.PowerOns != _powerOns || !Vm.HasPower)) Break($"{Vm.Name} was switched off or reset");
+        if (!IsOver && !HasArrived && Vm.IsHeld) return;   // a hook stands in the middle of a quantum
         try
         {
             while (_from.TryOpen(out MigrationMessage message)) _source.Receive(message);
@@ -109,20 +114,20 @@ sealed class MigrationRun : IDeparting, IArriving, IElsewhere, IDisposable
         {
             Break(failure.Message);
         }
-        if (_source is { IsInDoubt: true, IsBroken: true }) _source.Settle(_target.TakenAt);
+        if (_source is { IsInDoubt: true, IsBroken: true }) _source.Settle(_target.TakenAt, _target.IsWhole);
         while (_from.Stream.HasRoom && _source.TryNext(out MigrationMessage message)) _from.Write(message);
         while (_to.Stream.HasRoom && _target.TryNext(out MigrationMessage message)) _to.Write(message);
         _from.Stream.Work(Now, frame => Send(_fromPort, frame));
         _to.Stream.Work(Now, frame => Send(1 - _fromPort, frame));
         if (IsOver) End();
-        else if (!_source.HasLeft) Vm.Powered.Machine.Pc.IsThrottled = _throttle > 0 && Now % ThrottleWindow < Throttled;
+        else if (!HasArrived) Vm.Powered.Machine.Pc.IsThrottled = _throttle > 0 && Now % ThrottleWindow < Throttled;
     }
 
     /// <summary>It will not come to its end.</summary>
     public void Break(string reason)
     {
         _source.Break(reason);
-        if (_source is { IsInDoubt: true, IsBroken: true }) _source.Settle(_target.TakenAt);
+        if (_source is { IsInDoubt: true, IsBroken: true }) _source.Settle(_target.TakenAt, _target.IsWhole);
         if (IsOver) End();
     }
 
@@ -130,14 +135,14 @@ sealed class MigrationRun : IDeparting, IArriving, IElsewhere, IDisposable
 
     public MachineMoment Snapshot() => Vm.Powered.Machine.Snapshot();
 
-    public void Freeze() => Vm.Freeze(Now);
+    public void Freeze() => Vm.Freeze();
 
     public void Thaw() => Vm.Thaw();
 
     public void Throttle(int percent)
     {
         _throttle = percent;
-        if (percent == 0 && !_source.HasLeft) Vm.Powered.Machine.Pc.IsThrottled = false;
+        if (percent == 0 && !HasArrived) Vm.Powered.Machine.Pc.IsThrottled = false;
     }
 
     public string? WhyRefused(MigrationOffer offer) => _lab.WhyNoRoom(To, this);
@@ -145,8 +150,9 @@ sealed class MigrationRun : IDeparting, IArriving, IElsewhere, IDisposable
     public void Prepare(MigrationOffer offer, MachineMoment moment, IReadOnlyList<uint> missing, ImmutableArray<byte> luggage)
     {
         _arrived = moment;
-        _missing = missing;
         _machine = Vm.Build(moment);
+        _ram = _machine.Pc.Memory.Ram;
+        if (missing.Count > 0) _ram.Miss(missing, this);
     }
 
     public void Discard()
@@ -159,7 +165,6 @@ sealed class MigrationRun : IDeparting, IArriving, IElsewhere, IDisposable
     public void Run()
     {
         Vm.MoveTo(To.Name, _machine!);
-        if (_missing.Count > 0) _machine!.Pc.Memory.Ram.Miss(_missing, this);
         _machine = null;
         Discard();
         Vm.Thaw();
@@ -168,24 +173,25 @@ sealed class MigrationRun : IDeparting, IArriving, IElsewhere, IDisposable
 
     public void Fetch(uint page)
     {
-        Vm.Powered.Machine.Pc.Memory.Ram.Fill(page, _source.PageAt(page));
+        _ram!.Fill(page, _source.Memory.PageAt(page));
         if (!Vm.Powered.IsInRun || !_wanted.Add(page)) return;
         _target.Want(page);
         Vm.Powered.Stall();
     }
 
-    public ReadOnlySpan<byte> Look(uint page) => _source.PageAt(page);
+    public uint FrameOf(uint page) => _source.Memory.FrameOf(page);
 
     public void Fill(uint page, ReadOnlySpan<byte> bytes)
     {
-        GuestMemory ram = Vm.Powered.Machine.Pc.Memory.Ram;
-        if (ram.IsAbsent(page)) ram.Fill(page, bytes);
+        if (_ram!.IsAbsent(page)) _ram.Fill(page, bytes);
         if (_wanted.Remove(page) && _wanted.Count == 0) Vm.Thaw();
     }
 
     public void Lose()
     {
+        _ram!.Miss([], this);
         _lab.Add(Vm, "was lost: some of its pages never came", EventKind.Failure);
+        Vm.Thaw();
         Vm.PowerOff();
     }
 

@@ -75,24 +75,24 @@ sealed class PoweredMachine : IDisposable
     /// <summary>It is inside <see cref="RunUntil"/>.</summary>
     public bool IsInRun { get; private set; }
 
-    /// <summary>Lab time at which it met something without which it cannot go on, in the last quantum.</summary>
-    public ulong? StalledAt { get; private set; }
-
-    /// <summary>The machine cannot go on behind the instruction that it executes: the quantum is over for it.</summary>
-    public void Stall()
+    /// <summary>Whether it met something without which it cannot go on, in the last quantum; told once.</summary>
+    public bool TakeStall()
     {
-        _stalls = true;
-        _machine.Pc.Interrupt();
+        bool stalls = _stalls;
+        _stalls = false;
+        return stalls;
     }
+
+    /// <summary>The machine cannot go on behind this quantum.</summary>
+    public void Stall() => _stalls = true;
 
     /// <summary>Runs to a lab time exactly, or until the machine stops or is held.</summary>
     public void RunUntil(ulong labTime)
     {
         IsInRun = true;
-        StalledAt = null;
         try
         {
-            while (RunTo(Math.Min(labTime, NextAt)) is { } reached && !_stalls && (reached >= NextAt || _struckWithin))
+            while (RunTo(Math.Min(labTime, NextAt)) is { } reached && (reached >= NextAt || _struckWithin))
             {
                 _struckWithin = false;
                 _ports.Deliver(_machine, reached);
@@ -103,8 +103,7 @@ sealed class PoweredMachine : IDisposable
         {
             Crash = crash;
         }
-        if (_stalls) StalledAt = Now;
-        IsInRun = _stalls = false;
+        IsInRun = false;
         IsHeavy = _machine.Retired - _retiredBefore > HeavyCounts;
         _retiredBefore = _machine.Retired;
     }
@@ -128,6 +127,7 @@ sealed class PoweredMachine : IDisposable
         Happened.Clear();
         Arrivals.Clear();   // of a quantum that a hook broke off
         Checkpoints.Clear();
+        _stalls = false;
         Take(moment);
     }
 
