@@ -224,8 +224,9 @@ public sealed unsafe class GuestMemory : IDisposable
             for (int i = here.CommonPrefixLength(there); i < here.Length; i++)
             {
                 if (here[i] == there[i]) continue;
-                int same = Bytes(here[i]).CommonPrefixLength(Bytes(there[i]));
-                if (same < PageSize) return ((ulong)leaf << MemoryLeaf.Shift | (uint)i) << PageShift | (uint)same;
+                ulong page = (ulong)leaf << MemoryLeaf.Shift | (uint)i;
+                int same = Bytes(FrameOf(page)).CommonPrefixLength(Bytes(other.FrameOf(page)));
+                if (same < PageSize) return page << PageShift | (uint)same;
             }
         }
         return null;

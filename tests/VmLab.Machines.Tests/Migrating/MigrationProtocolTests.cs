@@ -1,0 +1,85 @@
+using VmLab.Core;
+
+namespace VmLab.Machines.Tests.Migrating;
+
+/// <summary>The wire is cut at every message of the protocol, one way or both: one side runs the machine, and one alone.</summary>
+public sealed class MigrationProtocolTests
+{
+    public enum Cut { Forth, Back, Both }
+
+    static readonly Migration[] s_plans =
+    [
+        Migration.StopAndCopy().Patient(20.Milliseconds), Migration.PreCopy(8.Milliseconds).Patient(20.Milliseconds),
+        Migration.PostCopy(8.Milliseconds).Patient(20.Milliseconds), Migration.Auto(8.Milliseconds).Patient(20.Milliseconds),
+    ];
+
+    readonly FramePool _pool = new(1.GiB);
+
+    [TearDown]
+    public void Free() => _pool.Dispose();
+
+    [TestCaseSource(nameof(s_plans))]
+    public void A_machine_moves(Migration plan)
+    {
+        using var hosts = new TwoHosts(_pool, plan);
+
+        MigrationReport report = hosts.Migrate();
+
+        Assert.That((report.Outcome, hosts.RunsHere, hosts.RunsThere), Is.EqualTo((MigrationOutcome.Completed, false, true)), report.ToString());
+        AssertSameMachine(hosts);
+    }
+
+    [Test]
+    public void Cut_for_good_at_every_message([ValueSource(nameof(s_plans))] Migration plan, [Values] Cut cut)
+    {
+        HashSet<MigrationOutcome> seen = AtEveryMessage(plan, cut, ulong.MaxValue);
+
+        Assert.That(seen, Does.Contain(MigrationOutcome.Failed));
+        Assert.That(seen.Contains(MigrationOutcome.Lost), Is.EqualTo(plan.Mode == MigrationMode.PostCopy));
+    }
+
+    [Test]
+    public void Cut_for_a_while_at_every_message([ValueSource(nameof(s_plans))] Migration plan, [Values] Cut cut, [Values(3, 12)] int milliseconds) =>
+        Assert.That(AtEveryMessage(plan, cut, (ulong)milliseconds.Milliseconds.TotalNanoseconds), Is.EquivalentTo(new[] { MigrationOutcome.Completed }));
+
+    HashSet<MigrationOutcome> AtEveryMessage(Migration plan, Cut cut, ulong time)
+    {
+        int messages;
+        using (var hosts = new TwoHosts(_pool, plan))
+        {
+            hosts.Migrate();
+            messages = hosts.Sent;
+        }
+        var seen = new HashSet<MigrationOutcome>();
+        for (int message = 0; message < messages; message++)
+        {
+            using (var hosts = new TwoHosts(_pool, plan)
+                { CutFrom = message, CutFor = time, CutsForth = cut != Cut.Back, CutsBack = cut != Cut.Forth })
+            {
+                MigrationReport report = hosts.Migrate();
+                seen.Add(report.Outcome);
+
+                string story = $"message {message} of {messages}: {report}";
+                bool isThere = report.Outcome == MigrationOutcome.Completed, isLost = report.Outcome == MigrationOutcome.Lost;
+                Assert.That((hosts.RunsHere, hosts.RunsThere), Is.EqualTo((!isThere && !isLost, isThere)), story);
+                Assert.That(report.Reason.Length > 0, Is.EqualTo(!isThere), story);
+                if (isThere && plan.Mode != MigrationMode.StopAndCopy) Assert.That(report.Downtime, Is.LessThanOrEqualTo(plan.Downtime), story);
+                if (!isLost) AssertSameMachine(hosts);
+            }
+            Assert.That(_pool.FramesInUse, Is.Zero, $"message {message}");
+        }
+        return seen;
+    }
+
+    /// <summary>The machine that runs is, with its memory and disk, what the one that never moved is at the same time of its own.</summary>
+    static void AssertSameMachine(TwoHosts hosts)
+    {
+        hosts.RunOn(2_000_000);
+        using var pool = new FramePool(1.GiB);
+        using Machine still = new(TwoHosts.Config, pool);
+        still.RunUntil(hosts.Running.Now);
+        still.Drive("data").Restore(hosts.Here.Drive("data").Snapshot());
+
+        Assert.That(hosts.Running.StateHash(), Is.EqualTo(still.StateHash()));
+    }
+}

@@ -1,0 +1,94 @@
+using VmLab.Testing;
+
+namespace VmLab.Tests.Debian;
+
+/// <summary>A stock Debian under load moves between hosts: its downloads, commands, leases, hooks and disks go on.</summary>
+public sealed class DebianMigrationTests
+{
+    static readonly Fleet s_fleet = Fleet.Define("migration").Seed(3)
+        .Host("a", out s_a).Host("b", out s_b)
+        .Wire("mgmt", out s_mgmt, s_a, s_b, link => link.Rate(1.Gbps).Latency(200.Microseconds))
+        .Vm("web", out s_web, vm => vm.Boot(Guest.Debian()).Memory(128.MiB).Disk("data", 16.MiB).On(s_a))
+        .Vm("client", out s_client, vm => vm.Boot(Guest.Debian()).Memory(128.MiB))
+        .Lan("lan", out s_lan, [s_web, s_client]);
+
+    static readonly HostRef s_a, s_b;
+    static readonly LinkRef s_mgmt, s_lan;
+    static readonly VmRef s_web, s_client;
+
+    static readonly Migration[] s_modes =
+        [Migration.PreCopy(20.Milliseconds), Migration.PostCopy(20.Milliseconds), Migration.StopAndCopy(), Migration.Auto(20.Milliseconds).Compress()];
+
+    // Those in which the machine stands still only for a moment.
+
+    [TestCaseSource(nameof(s_modes))]
+    public void A_download_goes_on_through_it(Migration how) => OnPair(async lab =>
+    {
+        const string Address = "ip -4 -o addr show; cat /etc/resolv.conf; hostname";
+        ShellResult sum = await lab[s_web].Shell("sha256sum </srv/file"), address = await lab[s_web].Shell(Address);
+        lab.Always("the kernel lives", () => !lab[s_web].Linux.Panicked);
+        using Hook<BreakpointHit> writes = lab[s_web].Cpu.BreakAt("vfs_write");
+        Task<ShellResult> download = lab[s_client].Shell("wget -qO- http://web/file | sha256sum"),
+            counting = lab[s_web].Shell("i=0; while [ $i -lt 60 ]; do i=$((i + 1)); echo $i; sleep 0.05; done");
+        lab.Inject(Fault.Link(s_mgmt).Down().At(lab.Now + 150.Milliseconds).For(40.Milliseconds));
+
+        MigrationReport report = await lab.Migrate(s_web, s_b, how);
+
+        TestContext.Out.WriteLine(report);
+        Assert.That((report.Outcome, lab[s_web].HostName), Is.EqualTo((MigrationOutcome.Completed, "b")), report.ToString());
+        if (how.Mode != MigrationMode.StopAndCopy) Assert.That(report.Downtime, Is.LessThanOrEqualTo(how.Downtime));
+        Assert.That(await download, Prints.Exactly(sum.Output));
+        Assert.That(await counting, Prints.Exactly(string.Join('\n', Enumerable.Range(1, 60))));
+        int before = writes.Hits;
+        Assert.That(await lab[s_web].Shell(Address), Prints.Exactly(address.Output));
+        Assert.That(writes.Hits, Is.GreaterThan(before));
+        Assert.That(lab[s_web], Has.No.KernelOops());
+        Assert.That(await lab[s_web].Shell("md5sum /srv/file /bin/busybox"), Exits.With(0));
+    });
+
+    [Test]
+    public void Pings_come_once_and_none_is_lost([ValueSource(nameof(s_live))] Migration how) => OnPair(async lab =>
+    {
+        Task<ShellResult> pings = lab[s_client].Shell("ping -c 100 -i 0.02 -W 5 web");
+        await lab.RunFor(100.Milliseconds);
+
+        MigrationReport report = await lab.Migrate(s_web, s_b, how);
+
+        Assert.That(report.Outcome, Is.EqualTo(MigrationOutcome.Completed), report.ToString());
+        ShellResult result = await pings;
+        Assert.That(result, Prints.Containing("100 packets transmitted, 100 packets received, 0% packet loss"));
+        Assert.That(result.Output, Does.Not.Contain("DUP"));
+    });
+
+    [Test]
+    public void A_file_system_outlives_a_power_cut_after_it() => OnPair(async lab =>
+    {
+        Assert.That(await lab[s_web].Shell("mkfs.ext4 -q /dev/vda && mount /dev/vda /mnt && echo kept >/mnt/kept && sync"), Exits.With(0));
+        Task<ShellResult> writing = lab[s_web].Shell("while true; do dd if=/dev/urandom of=/mnt/more bs=64k count=8 2>/dev/null; done");
+
+        MigrationReport report = await lab.Migrate(s_web, s_b, Migration.StopAndCopy());
+        Assert.That(report.Outcome, Is.EqualTo(MigrationOutcome.Completed), report.ToString());
+        await lab[s_web].PowerCycle();
+
+        Assert.That((await writing).Outcome, Is.EqualTo(ShellOutcome.PowerLost));
+        Assert.That(await lab[s_web].Shell("mount /dev/vda /mnt && cat /mnt/kept"), Prints.Exactly("kept"));
+    });
+
+    [OneTimeTearDown]
+    public void Forget() => _serving?.Dispose();
+
+    void OnPair(Func<Lab, Task> script) => Pump.Run(async () =>
+    {
+        _serving ??= await Boot();
+        await using Lab lab = await Lab.StartAsync(_serving);
+        await script(lab);
+    });
+
+    static async Task<Moment> Boot()
+    {
+        await using Lab lab = await Lab.StartAsync(s_fleet);
+        await lab.Boot();
+        Assert.That(await lab[s_web].Shell("dd if=/dev/urandom of=/srv/file bs=1M count=6 && httpd -h /srv"), Exits.With(0));
+        return await lab.Snapshot("serving");
+    }
+}
