@@ -68,7 +68,7 @@ sealed class RemoteDeparture : IDeparting, IDisposable
         return _vmMoment.Powered.Machine;
     }
 
-    public void Freeze() => Vm.Freeze(_lab.Nanoseconds);
+    public void Freeze() => Vm.Freeze();
 
     public void Thaw() => Vm.Thaw();
 
@@ -144,7 +144,7 @@ sealed class RemoteDeparture : IDeparting, IDisposable
             {
                 using HostConnection connection = HostConnection.Connect(_host);
                 connection.Send(HostCommand.Settle(_connection.Session));
-                _source.Settle(HostAnswer.Of(connection.Receive()).HasTaken ? Now : null);
+                _source.Settle(HostAnswer.Of(connection.Receive()).HasTaken ? Now : null, isWhole: false);
                 return;
             }
             catch (LabException failure)
@@ -155,7 +155,7 @@ sealed class RemoteDeparture : IDeparting, IDisposable
                     continue;
                 }
                 if (failure is not HostUnreachableException) Vm.Pause();
-                _source.Settle(null);
+                _source.Settle(null, isWhole: false);
                 return;
             }
         }

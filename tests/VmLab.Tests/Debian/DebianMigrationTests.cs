@@ -20,6 +20,9 @@ public sealed class DebianMigrationTests
         [Migration.PreCopy(20.Milliseconds), Migration.PostCopy(20.Milliseconds), Migration.StopAndCopy(), Migration.Auto(20.Milliseconds).Compress()];
 
     // Those in which the machine stands still only for a moment.
+    static readonly Migration[] s_live = [.. s_modes.Where(how => how.Mode != MigrationMode.StopAndCopy)];
+
+    Moment? _serving;
 
     [TestCaseSource(nameof(s_modes))]
     public void A_download_goes_on_through_it(Migration how) => OnPair(async lab =>
