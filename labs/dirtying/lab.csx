@@ -26,6 +26,6 @@ await Lab.RunAsync(fleet, async lab =>
         WriteLine(report);
         Assert.That(report.Outcome, Is.EqualTo(expected));
         Assert.That(lab[db].HostName, Is.EqualTo(expected == MigrationOutcome.Completed ? "b" : "a"));
-        Assert.That(await lab[db].Shell("grep -vc row /srv/table"), Prints.Exactly("0"));
+        Assert.That(await lab[db].Shell("head -c 1M /srv/table | grep -vc row"), Prints.Exactly("0"));
     }
 });
