@@ -27,11 +27,11 @@ public sealed partial class Lab
         _migrations.Add(run);
         Add(vm, $"begins to move from {vm.HostName} to {to}", EventKind.Migration);
         run.Work();
-        await AwaitEnd(() => run.IsOver, run.Break, cancellation);
+        await AwaitEnd(() => run.IsOver, run.Cancel, cancellation);
         return run.Report();
     }
 
-    async Task AwaitEnd(Func<bool> isOver, Action<string> stop, CancellationToken cancellation)
+    async Task AwaitEnd(Func<bool> isOver, Action cancel, CancellationToken cancellation)
     {
         try
         {
@@ -46,7 +46,7 @@ public sealed partial class Lab
         }
         catch (OperationCanceledException)
         {
-            stop("it was cancelled");
+            cancel();
             throw;
         }
     }
@@ -66,11 +66,8 @@ public sealed partial class Lab
         var departure = new RemoteDeparture(this, machine, to, how ?? Migration.Auto(300.Milliseconds));
         _departures.Add(departure);
         Add(machine, $"begins to move to {to}", EventKind.Migration);
-        await AwaitEnd(() => departure.IsOver, departure.Break, cancellation);
-        MigrationReport report = departure.Report();
-        departure.Dispose();
-        _departures.Remove(departure);
-        return report;
+        await AwaitEnd(() => departure.IsOver, departure.Cancel, cancellation);
+        return departure.Report();
     }
 
     /// <summary>Whether machines run beside this one.</summary>
@@ -143,8 +140,12 @@ public sealed partial class Lab
         foreach (Vm machine in _machines)
             if (machine.Powered.TakeStall()) machine.Freeze();
         foreach (MigrationRun run in _migrations) run.Work();
-        foreach (RemoteDeparture departure in _departures)
-            if (!departure.IsOver) departure.Work();
+        foreach (RemoteDeparture departure in _departures) departure.Work();
+        foreach (RemoteDeparture departure in _departures.FindAll(departure => departure.IsOver))
+        {
+            departure.Dispose();
+            _departures.Remove(departure);
+        }
         foreach (MigrationRun run in _migrations.FindAll(run => run.IsOver))
         {
             MigrationReport report = run.Report();

@@ -66,7 +66,7 @@ sealed class MigrationTarget(IArriving host) : IDisposable
         {
             if (reason is null) _copy = new MachineCopy(host.Pool, offer);
         }
-        catch (Exception refusal) when (refusal is LabException or ArgumentException)
+        catch (Exception refusal) when (refusal is LabException or ArgumentException or OverflowException or OutOfMemoryException)
         {
             reason = refusal.Message;
         }

@@ -19,6 +19,7 @@ sealed class HostConnection : IDisposable
     readonly Socket _socket;
     readonly MigrationSeal _outgoing, _incoming;
     readonly byte[] _buffer = new byte[BufferSize];
+    bool _isKnown;
 
     HostConnection(Socket socket, ReadOnlySpan<byte> key, bool isCaller)
     {
@@ -93,22 +94,23 @@ sealed class HostConnection : IDisposable
     /// <exception cref="LabException">The connection is lost, or what came is no message of it.</exception>
     public MigrationMessage Receive()
     {
-        MigrationMessage message;
-        while (!_incoming.TryOpen(out message))
+        try
         {
-            try
+            MigrationMessage message;
+            while (!_incoming.TryOpen(out message))
             {
                 int count = _socket.Receive(_buffer);
                 if (count == 0) throw Gone();
                 _incoming.Receive(_buffer.AsSpan(0, count));
             }
-            catch (Exception failure) when (failure is SocketException or ObjectDisposedException)
-            {
-                throw new LabException($"The connection is lost: {failure.Message}", failure);
-            }
+            if (!_isKnown) _socket.SendTimeout = _socket.ReceiveTimeout = 0;   // it has the key, and may take its time
+            _isKnown = true;
+            return message;
         }
-        _socket.SendTimeout = _socket.ReceiveTimeout = 0;   // it has the key, and may take its time
-        return message;
+        catch (Exception failure) when (failure is SocketException or ObjectDisposedException)
+        {
+            throw new LabException($"The connection is lost: {failure.Message}", failure);
+        }
     }
 
     /// <summary>Ends it; whoever waits on it, on whatever thread, is told.</summary>

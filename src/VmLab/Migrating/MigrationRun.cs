@@ -123,6 +123,12 @@ sealed class MigrationRun : IDeparting, IArriving, IElsewhere, IDisposable
         else if (!HasArrived) Vm.Powered.Machine.Pc.IsThrottled = _throttle > 0 && Now % ThrottleWindow < Throttled;
     }
 
+    /// <summary>Nobody waits for it any more: it ends, unless the machine runs at the destination already, and its pages must follow.</summary>
+    public void Cancel()
+    {
+        if (!HasArrived) Break("it was cancelled");
+    }
+
     /// <summary>It will not come to its end.</summary>
     public void Break(string reason)
     {

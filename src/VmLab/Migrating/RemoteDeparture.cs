@@ -90,9 +90,11 @@ sealed class RemoteDeparture : IDeparting, IDisposable
         if (_source.HasLeft) Vm.Depart(_host.ToString());
     }
 
-    public void Break(string reason)
+    /// <inheritdoc cref="MigrationRun.Cancel"/>
+    public void Cancel()
     {
-        lock (_lock) _source.Break(reason);
+        lock (_lock)
+            if (!_source.HasLeft) _source.Break("it was cancelled");
         Work();
     }
 

@@ -74,7 +74,9 @@ public sealed class DebianMigrationTests
         await lab[s_web].PowerCycle();
 
         Assert.That((await writing).Outcome, Is.EqualTo(ShellOutcome.PowerLost));
-        Assert.That(await lab[s_web].Shell("mount /dev/vda /mnt && cat /mnt/kept"), Prints.Exactly("kept"));
+        // The kernel refuses a superblock that was torn between its two sectors, and e2fsck takes one of its copies.
+        await lab[s_web].Shell("mount /dev/vda /mnt || { e2fsck -fy /dev/vda; mount /dev/vda /mnt; }");
+        Assert.That(await lab[s_web].Shell("cat /mnt/kept"), Prints.Exactly("kept"));
     });
 
     [OneTimeTearDown]
