@@ -48,6 +48,15 @@ sealed class ScriptCache(string folder)
     {
         DirectoryInfo[] entries = new DirectoryInfo(_folder).GetDirectories();
         foreach (DirectoryInfo entry in entries.OrderByDescending(entry => entry.LastWriteTimeUtc).Skip(MostScripts))
-            entry.Delete(recursive: true);
+        {
+            try
+            {
+                entry.Delete(recursive: true);
+            }
+            catch (DirectoryNotFoundException)
+            {
+                // Another run has dropped it.
+            }
+        }
     }
 }
