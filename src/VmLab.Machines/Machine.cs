@@ -32,8 +32,19 @@ public sealed class Machine : IDisposable
         Start(config.Guest.Load(_ram, new BootContext(config.Name, PcLayout.Hardware, RandomOf(config).Child("boot"))));
 
     /// <summary>Builds the machine as it was at a moment of one of this configuration and pool.</summary>
-    public Machine(MachineConfig config, FramePool pool, MachineMoment moment) : this(config, pool, RandomOf(config)) =>
-        Restore(moment);
+    /// <exception cref="LabException">No machine can be so.</exception>
+    public Machine(MachineConfig config, FramePool pool, MachineMoment moment) : this(config, pool, RandomOf(config))
+    {
+        try
+        {
+            Restore(moment);
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+    }
 
     Machine(MachineConfig config, FramePool pool, Rng random)
     {

@@ -84,12 +84,14 @@ sealed class MigrationTarget(IArriving host) : IDisposable
         _missing.Clear();
         foreach (PageRun run in state.Missing)
             for (uint i = 0; i < run.Count; i++) Miss(run.First + (ulong)i);
+        MachineMoment moment = _copy!.Assemble(state);
         try
         {
-            host.Prepare(_offer!, _copy!.Assemble(state), [.. _missing], state.Luggage);
+            host.Prepare(_offer!, moment, [.. _missing], state.Luggage);
         }
         catch (LabException refusal)
         {
+            moment.Dispose();
             Refuse(refusal.Message);
             return;
         }
