@@ -1,5 +1,7 @@
 // How each migration went: a bar a round, as wide as it took and as high as what it sent, and a curve through what was dirtied meanwhile.
 
+const vector = document.querySelector("#migrations svg").namespaceURI;
+
 const chart = { width: 640, height: 130, left: 44, bottom: 18, top: 6 };
 
 /** Fills the section; hides it where no machine was migrated. */
@@ -43,7 +45,7 @@ function chartOf(migration) {
 }
 
 function drawn(name, attributes, text = "") {
-  const node = document.createElementNS("http://www.w3.org/2000/svg", name);
+  const node = document.createElementNS(vector, name);
   for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
   node.textContent = text;
   return node;
