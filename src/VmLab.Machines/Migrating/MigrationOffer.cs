@@ -10,7 +10,7 @@ namespace VmLab.Machines.Migrating;
 /// <param name="Luggage">What those who keep the machine tell each other beside.</param>
 [Schema("migration-offer", version: 1)]
 public sealed record MigrationOffer(
-    int Protocol, string Name, ByteSize Memory, ImmutableArray<DeviceSpec> Devices, ulong Processor, bool IsPostCopy, ImmutableArray<byte> Luggage)
+    int Protocol, string Name, ByteSize Memory, ImmutableArray<DeviceSpec> Devices, ulong Processor, ImmutableArray<byte> Luggage)
 {
     /// <summary>What this VmLab speaks.</summary>
     public const int ProtocolVersion = 1;
@@ -24,10 +24,10 @@ public sealed record MigrationOffer(
         : Processor != OwnProcessor ? "its processor has other features than those here"
         : null;
 
-    internal static MigrationOffer Of(MachineConfig config, ByteSize memory, bool isPostCopy, ImmutableArray<byte> luggage) => new(
+    internal static MigrationOffer Of(MachineConfig config, ByteSize memory, ImmutableArray<byte> luggage) => new(
         ProtocolVersion, config.Name, memory,
         [.. config.Devices.Select(device => device is DiskSpec disk ? disk with { Content = null, Faults = [] } : device)],
-        OwnProcessor, isPostCopy, luggage);
+        OwnProcessor, luggage);
 
     static ulong HashProcessor()
     {

@@ -223,28 +223,29 @@ public sealed class HostServer : IDisposable
     {
         try
         {
-            if (command.Plan is null) return new HostAnswer("", HasTaken(command.Session), null);
+            if (command.Plan is null) return Settle(command.Session);
             HostedVm machine;
             lock (_lock)
                 machine = _machines.Find(machine => machine.Name == command.Machine && machine.IsTaken) ?? throw new LabException(
                     $"No machine named {command.Machine} runs here but "
                     + $"{string.Join(", ", _machines.Select(other => other.Name).DefaultIfEmpty("none"))}.");
-            return new HostAnswer("", false, machine.Migrate(new Host(Host.ParseAddress(command.To), _key), command.Plan));
+            return new HostAnswer("", false, false, machine.Migrate(new Host(Host.ParseAddress(command.To), _key), command.Plan));
         }
         catch (LabException failure)
         {
-            return new HostAnswer(failure.Message, false, null);
+            return new HostAnswer(failure.Message, false, false, null);
         }
     }
 
-    /// <summary>Whether the machine of a session runs here; if not, it never will.</summary>
-    bool HasTaken(string session)
+    /// <summary>Says whether the machine of a session runs here; if not, it never will.</summary>
+    HostAnswer Settle(string session)
     {
         lock (_lock)
         {
-            if (_sessions.TryGetValue(session, out HostedVm? machine) && machine is { IsTaken: true }) return true;
+            if (_sessions.TryGetValue(session, out HostedVm? machine) && machine is { IsTaken: true })
+                return new HostAnswer("", HasTaken: true, machine.IsWhole, null);
             _sessions[session] = null;
-            return false;
+            return new HostAnswer("", HasTaken: false, IsWhole: false, null);
         }
     }
 }

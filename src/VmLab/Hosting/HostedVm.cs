@@ -21,7 +21,7 @@ sealed class HostedVm : IArriving, IElsewhere, IDisposable
     readonly ConcurrentQueue<Order> _orders = new();
     Thread? _thread;
     Exception? _failure;
-    volatile bool _isTaken, _isDiscarded, _isLost;
+    volatile bool _isTaken, _isWhole, _isDiscarded, _isLost;
     GuestMemory? _memory;
     int _printed;
 
@@ -46,6 +46,9 @@ sealed class HostedVm : IArriving, IElsewhere, IDisposable
 
     /// <summary>It runs here, or ran.</summary>
     public bool IsTaken => _isTaken;
+
+    /// <summary>None of its pages is to come.</summary>
+    public bool IsWhole => _isWhole;
 
     bool IElsewhere.IsLookedAt => false;
 
@@ -93,7 +96,7 @@ sealed class HostedVm : IArriving, IElsewhere, IDisposable
         _hasMail.Set();
     }
 
-    public void Complete() => _hasMail.Set();
+    public void Complete() => _isWhole = true;
 
     // On the machine's thread: it waits as it would for its own memory.
     public void Fetch(uint page)

@@ -20,7 +20,9 @@ sealed record HostCommand(string Session, string Machine, string To, Migration? 
 
 /// <summary>What a host answers.</summary>
 /// <param name="Failure">Why it did not do it; else empty.</param>
-sealed record HostAnswer(string Failure, bool HasTaken, MigrationReport? Report)
+/// <param name="HasTaken">The machine runs there, or ran.</param>
+/// <param name="IsWhole">None of its pages is missing there.</param>
+sealed record HostAnswer(string Failure, bool HasTaken, bool IsWhole, MigrationReport? Report)
 {
     public MigrationMessage Write() => new(MigrationMessageKind.Answer, MigrationCodec.Record(this));
 

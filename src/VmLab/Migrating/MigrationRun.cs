@@ -18,17 +18,16 @@ sealed class MigrationRun : IDeparting, IArriving, IElsewhere, IDisposable
 
     readonly Lab _lab;
     readonly Link _wire;
-    readonly int _fromPort;
+    readonly int _fromPort, _powerOns;
     readonly HostEnd _from, _to;
     readonly MigrationSource _source;
     readonly MigrationTarget _target;
     readonly HashSet<uint> _wanted = [];
     readonly string _origin;
-    ImmutableArray<byte> _offered = [];
     MachineMoment? _arrived;
     IMachine? _machine;
     GuestMemory? _ram;   // of the machine that came
-    int _powerOns, _throttle;
+    int _throttle;
 
     public MigrationRun(Lab lab, Vm vm, Link wire, HostRef to, Migration plan)
     {
@@ -67,7 +66,7 @@ sealed class MigrationRun : IDeparting, IArriving, IElsewhere, IDisposable
 
     public FramePool Pool => _lab.Pool;
 
-    public MigrationOffer Offer => MigrationOffer.Of(Vm.Config, Vm.Powered.Machine.Pc.Memory.Ram.Size, isPostCopy: false, _offered);
+    public MigrationOffer Offer => MigrationOffer.Of(Vm.Config, Vm.Powered.Machine.Pc.Memory.Ram.Size, []);
 
     public ImmutableArray<byte> Luggage => [];
 

@@ -13,7 +13,7 @@ sealed class RemoteDeparture : IDeparting, IDisposable
 {
     const ulong Beat = 1_000_000, ThrottleWindow = 10 * Beat;   // nanoseconds of guest time
 
-    const int AskAgain = 50;   // milliseconds
+    const int AskAgain = 50, LastWords = 1000;   // milliseconds
 
     readonly Lock _lock = new();
     readonly Lab _lab;
@@ -56,7 +56,7 @@ sealed class RemoteDeparture : IDeparting, IDisposable
     public bool SharesClock => false;
 
     public MigrationOffer Offer => MigrationOffer.Of(Vm.Config, Vm.Powered.Machine.Pc.Memory.Ram.Size,
-        _plan.Mode is MigrationMode.PostCopy or MigrationMode.Auto, [.. MomentFile.Define(TravellingVm.FleetOf(_lab, Vm))]);
+        [.. MomentFile.Define(TravellingVm.FleetOf(_lab, Vm))]);
 
     public ImmutableArray<byte> Luggage => TravellingVm.Pack(_lab, _vmMoment!);
 
@@ -100,10 +100,12 @@ sealed class RemoteDeparture : IDeparting, IDisposable
 
     public void Dispose()
     {
+        lock (_lock) _source.Break("the lab went on without it");
         _isDone = true;
         _maySend.Set();
+        _sender.Join(LastWords);
+        _connection.Dispose();   // which ends a sender that nobody reads from
         _sender.Join();
-        _connection.Dispose();
         _receiver.Join();
         _source.Dispose();
         _hasReceived.Dispose();
@@ -146,7 +148,8 @@ sealed class RemoteDeparture : IDeparting, IDisposable
             {
                 using HostConnection connection = HostConnection.Connect(_host);
                 connection.Send(HostCommand.Settle(_connection.Session));
-                _source.Settle(HostAnswer.Of(connection.Receive()).HasTaken ? Now : null, isWhole: false);
+                HostAnswer answer = HostAnswer.Of(connection.Receive());
+                _source.Settle(answer.HasTaken ? Now : null, answer.IsWhole);
                 return;
             }
             catch (LabException failure)

@@ -67,7 +67,7 @@ sealed class TwoHosts : IDeparting, IArriving, IElsewhere, IDisposable
 
     public FramePool Pool { get; }
 
-    public MigrationOffer Offer => MigrationOffer.Of(Config, Config.Memory, isPostCopy: false, []);
+    public MigrationOffer Offer => MigrationOffer.Of(Config, Config.Memory, []);
 
     public ImmutableArray<byte> Luggage => [];
 
