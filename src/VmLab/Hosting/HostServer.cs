@@ -10,6 +10,7 @@ namespace VmLab.Hosting;
 public sealed class HostServer : IDisposable
 {
     const int MostConnections = 64;
+    const int LastWords = 1000;   // milliseconds
 
     readonly Lock _lock = new();
     readonly Socket _listener;
@@ -176,6 +177,7 @@ public sealed class HostServer : IDisposable
                     Answer(connection, target);
                 }
             },
+            HangUp = connection.Dispose,
         };
         target = new MigrationTarget(machine);
         lock (_lock)
@@ -201,6 +203,7 @@ public sealed class HostServer : IDisposable
             lock (sending) target.Break();
             if (!machine.IsTaken) GiveUp(machine);
             target.Dispose();
+            machine.EndArrival();
         }
     }
 
@@ -237,15 +240,17 @@ public sealed class HostServer : IDisposable
         }
     }
 
-    /// <summary>Says whether the machine of a session runs here; if not, it never will.</summary>
+    /// <summary>Says whether the machine of a session runs here, and all of it; if not, it never will.</summary>
     HostAnswer Settle(string session)
     {
+        HostedVm? machine;
         lock (_lock)
-        {
-            if (_sessions.TryGetValue(session, out HostedVm? machine) && machine is { IsTaken: true })
-                return new HostAnswer("", HasTaken: true, machine.IsWhole, null);
-            _sessions[session] = null;
-            return new HostAnswer("", HasTaken: false, IsWhole: false, null);
-        }
+            if (!_sessions.TryGetValue(session, out machine) || machine is not { IsTaken: true })
+            {
+                _sessions[session] = null;
+                return new HostAnswer("", HasTaken: false, IsWhole: false, null);
+            }
+        machine.AwaitArrival(LastWords);
+        return new HostAnswer("", HasTaken: true, machine.IsWhole, null);
     }
 }

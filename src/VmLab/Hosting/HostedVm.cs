@@ -16,14 +16,15 @@ sealed class HostedVm : IArriving, IElsewhere, IDisposable
     readonly HostServer _server;
     readonly MigrationOffer _offer;
     readonly AutoResetEvent _hasMail = new(false);
-    readonly ManualResetEventSlim _isPrepared = new(), _mayRun = new();
+    readonly ManualResetEventSlim _isPrepared = new(), _mayRun = new(), _hasArrived = new();
     readonly ConcurrentDictionary<uint, byte[]> _arrivedPages = new();
     readonly ConcurrentQueue<Order> _orders = new();
     Thread? _thread;
     Exception? _failure;
     volatile bool _isTaken, _isWhole, _isDiscarded, _isLost;
     GuestMemory? _memory;
-    int _printed;
+    string? _loss;
+    int _toCome, _printed;
 
     /// <summary>A command for the machine's thread, and what comes of it.</summary>
     sealed record Order(Host To, Migration Plan, TaskCompletionSource<MigrationReport> Done);
@@ -35,6 +36,9 @@ sealed class HostedVm : IArriving, IElsewhere, IDisposable
 
     /// <summary>Asks the source for a page.</summary>
     public required Action<uint> Want { get; init; }
+
+    /// <summary>Ends the connection that it comes by, from whatever thread.</summary>
+    public required Action HangUp { get; init; }
 
     public string Name => _offer.Name;
 
@@ -59,7 +63,7 @@ sealed class HostedVm : IArriving, IElsewhere, IDisposable
         Fleet fleet = FleetOf(offer);
         LabMoment state = TravellingVm.Unpack(luggage, moment);
         var start = new Moment("arrived", fleet, Pool, [new LateGuest(fleet.Machines[0].Guest!)], state);
-        (_isDiscarded, _failure) = (false, null);
+        (_isDiscarded, _failure, _toCome) = (false, null, missing.Count);
         _isPrepared.Reset();
         _thread = new Thread(() => Live(start, missing)) { IsBackground = true, Name = $"runs {Name}" };
         _thread.Start();
@@ -87,6 +91,7 @@ sealed class HostedVm : IArriving, IElsewhere, IDisposable
     public void Fill(uint page, ReadOnlySpan<byte> bytes)
     {
         _arrivedPages[page] = bytes.ToArray();
+        if (--_toCome == 0) _isWhole = true;
         _hasMail.Set();
     }
 
@@ -98,13 +103,25 @@ sealed class HostedVm : IArriving, IElsewhere, IDisposable
 
     public void Complete() => _isWhole = true;
 
+    /// <summary>Nothing more comes of it.</summary>
+    public void EndArrival() => _hasArrived.Set();
+
+    /// <summary>Waits until nothing more comes of it, and sees to that where its connection has not ended by itself.</summary>
+    /// <param name="milliseconds">How long that may take.</param>
+    public void AwaitArrival(int milliseconds)
+    {
+        if (_hasArrived.Wait(milliseconds)) return;
+        HangUp();
+        _hasArrived.Wait();
+    }
+
     // On the machine's thread: it waits as it would for its own memory.
     public void Fetch(uint page)
     {
         if (!_arrivedPages.ContainsKey(page)) Want(page);
         while (!_arrivedPages.ContainsKey(page))
         {
-            if (_isLost) throw new LabException($"{Name} is lost: page {page:x} of its memory never came.");
+            if (_isLost) throw new LabException(_loss = $"{Name} is lost: page {page:x} of its memory never came.");
             _hasMail.WaitOne();
         }
         Take(page);
@@ -154,7 +171,7 @@ sealed class HostedVm : IArriving, IElsewhere, IDisposable
         catch (Exception failure)
         {
             _failure = failure;
-            if (_isPrepared.IsSet) _server.Tell($"{Name} ended: {failure.Message}");
+            if (_isPrepared.IsSet) _server.Tell(_loss ?? $"{Name} ended: {failure.Message}");
         }
         finally
         {
@@ -182,7 +199,7 @@ sealed class HostedVm : IArriving, IElsewhere, IDisposable
             while (_orders.TryDequeue(out Order? order)) await Obey(lab, order);
             ulong ahead = lab.Nanoseconds - labStart - Math.Min(HostClock.Now - hostStart, lab.Nanoseconds - labStart);
             if (ahead >= 1_000_000) _hasMail.WaitOne((int)(ahead / 1_000_000));
-            if (_isLost && _memory.HasAbsent) throw new LabException("some of its pages never came");
+            if (_isLost && _memory.HasAbsent) throw new LabException(_loss = $"{Name} is lost: some of its pages never came.");
         }
         if (!_isDiscarded) _server.Tell($"{Name}: {vm.WhyStopped}");
     }

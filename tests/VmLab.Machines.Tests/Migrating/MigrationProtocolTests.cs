@@ -13,6 +13,9 @@ public sealed class MigrationProtocolTests
         Migration.PostCopy(8.Milliseconds).Patient(20.Milliseconds), Migration.Auto(8.Milliseconds).Patient(20.Milliseconds),
     ];
 
+    // Of which the machine dirties more in a round than can be copied in time.
+    static readonly Migration s_over = Migration.Auto(1.Milliseconds).Rounds(2).Patient(20.Milliseconds);
+
     readonly FramePool _pool = new(1.GiB);
 
     [TearDown]
@@ -37,6 +40,11 @@ public sealed class MigrationProtocolTests
         Assert.That(seen, Does.Contain(MigrationOutcome.Failed));
         Assert.That(seen.Contains(MigrationOutcome.Lost), Is.EqualTo(plan.Mode == MigrationMode.PostCopy));
     }
+
+    /// <summary>Pre-copy that goes over to post-copy: what breaks before stays, and what breaks after is lost, until all of it is there.</summary>
+    [Test]
+    public void Cut_for_good_where_pages_follow_what_was_copied([Values] Cut cut) => Assert.That(AtEveryMessage(s_over, cut, ulong.MaxValue),
+        Is.EquivalentTo(new[] { MigrationOutcome.Failed, MigrationOutcome.Lost, MigrationOutcome.Completed }));
 
     [Test]
     public void Cut_for_a_while_at_every_message([ValueSource(nameof(s_plans))] Migration plan, [Values] Cut cut, [Values(3, 12)] int milliseconds) =>

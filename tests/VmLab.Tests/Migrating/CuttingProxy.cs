@@ -12,14 +12,15 @@ sealed class CuttingProxy : IDisposable
     readonly TcpListener _listener = new(IPAddress.Loopback, 0);
     readonly DnsEndPoint _target;
     readonly bool _cutsThere;
-    readonly int _cutAfter;
+    readonly int _cutAfter, _bytesPerMillisecond;
     int _connections;
 
     /// <param name="cutsThere">Whether messages to the target are counted, or those from it.</param>
     /// <param name="cutAfter">How many go through.</param>
-    public CuttingProxy(DnsEndPoint target, bool cutsThere, int cutAfter)
+    /// <param name="bytesPerMillisecond">How fast messages go to the target, at most.</param>
+    public CuttingProxy(DnsEndPoint target, bool cutsThere, int cutAfter, int bytesPerMillisecond = int.MaxValue)
     {
-        (_target, _cutsThere, _cutAfter) = (target, cutsThere, cutAfter);
+        (_target, _cutsThere, _cutAfter, _bytesPerMillisecond) = (target, cutsThere, cutAfter, bytesPerMillisecond);
         _listener.Start();
         Address = new DnsEndPoint("127.0.0.1", ((IPEndPoint)_listener.LocalEndpoint).Port);
         new Thread(Listen) { IsBackground = true }.Start();
@@ -41,8 +42,8 @@ sealed class CuttingProxy : IDisposable
                 Socket caller = _listener.AcceptSocket(), called = new(SocketType.Stream, ProtocolType.Tcp);
                 called.Connect(_target);
                 bool isFirst = _connections++ == 0;
-                new Thread(() => Pass(caller, called, isFirst && _cutsThere)) { IsBackground = true }.Start();
-                new Thread(() => Pass(called, caller, isFirst && !_cutsThere)) { IsBackground = true }.Start();
+                new Thread(() => Pass(caller, called, isFirst && _cutsThere, _bytesPerMillisecond)) { IsBackground = true }.Start();
+                new Thread(() => Pass(called, caller, isFirst && !_cutsThere, int.MaxValue)) { IsBackground = true }.Start();
             }
         }
         catch (Exception end) when (end is SocketException or ObjectDisposedException or InvalidOperationException)
@@ -51,7 +52,7 @@ sealed class CuttingProxy : IDisposable
         }
     }
 
-    void Pass(Socket from, Socket to, bool cuts)
+    void Pass(Socket from, Socket to, bool cuts, int bytesPerMillisecond)
     {
         try
         {
@@ -59,7 +60,8 @@ sealed class CuttingProxy : IDisposable
             for (int passed = 0; !cuts || passed < _cutAfter; passed++)
             {
                 byte[] length = PassBytes(from, to, LengthSize);
-                PassBytes(from, to, BinaryPrimitives.ReadInt32LittleEndian(length) + TagSize);
+                byte[] rest = PassBytes(from, to, BinaryPrimitives.ReadInt32LittleEndian(length) + TagSize);
+                Thread.Sleep(rest.Length / bytesPerMillisecond);
             }
             HasCut = true;
             from.Dispose();

@@ -18,7 +18,14 @@ public sealed class RemoteMigrationTests
     static readonly VmRef s_web = new("web");
     static readonly Migration s_plan = Migration.PreCopy(5.Seconds).Patient(2.Seconds);
 
-    static Fleet Web(int mib = 4) => Fleet.Define("remote").Seed(4).Vm("web", vm => vm.Boot(Guest.Program(Counts)).Memory(mib.MiB).Disk("disk", 64.KiB));
+    // So slow a way that the pages of a machine take half a second.
+    const int SlowWay = 600;   // bytes a millisecond
+
+    static readonly Migration[] s_following =
+        [Migration.PostCopy(300.Milliseconds).Patient(2.Seconds), Migration.Auto(300.Milliseconds).Rounds(1).Patient(2.Seconds)];
+
+    static Fleet Web(int mib = 4, int pages = 256) => Fleet.Define("remote").Seed(4)
+        .Vm("web", vm => vm.Boot(Guest.Program(asm => Counts(asm, pages))).Memory(mib.MiB).Disk("disk", 64.KiB));
 
     [Test]
     public void A_machine_goes_on_where_it_was_at_another_host()
@@ -82,7 +89,8 @@ public sealed class RemoteMigrationTests
         using var host = new TestHost(5.MiB);
         host.Migrate(Web(), s_plan, out _);
 
-        MigrationReport report = host.Migrate(Fleet.Define("x").Vm("other", vm => vm.Boot(Guest.Program(Counts)).Memory(4.MiB)), s_plan, out MachineStatus here);
+        Fleet other = Fleet.Define("x").Vm("other", vm => vm.Boot(Guest.Program(asm => Counts(asm))).Memory(4.MiB));
+        MigrationReport report = host.Migrate(other, s_plan, out MachineStatus here);
 
         Assert.That(report.Outcome, Is.EqualTo(MigrationOutcome.Refused));
         Assert.That(report.Reason, Does.Contain("5 MiB of memory, of which 4 MiB are taken"));
@@ -92,7 +100,7 @@ public sealed class RemoteMigrationTests
     [Test]
     public void What_cannot_go_is_told_before_anything_is_sent()
     {
-        Fleet pair = Web().Vm("two", vm => vm.Boot(Guest.Program(Counts)).Memory(4.MiB)).Lan("lan", out _, [s_web, new VmRef("two")]);
+        Fleet pair = Web().Vm("two", vm => vm.Boot(Guest.Program(asm => Counts(asm))).Memory(4.MiB)).Lan("lan", out _, [s_web, new VmRef("two")]);
         using var host = new TestHost();
 
         Assert.That(() => host.Migrate(pair, s_plan, out _), Throws.InstanceOf<LabException>().With.Message.Contains("network lan"));
@@ -125,29 +133,77 @@ public sealed class RemoteMigrationTests
         Assert.That(seen.Select(end => end.There).Distinct().Count(), Is.EqualTo(2), "it must have ended both ways");
     }
 
-    /// <summary>Prints the next letter every so many rounds, each of which writes to another page.</summary>
-    static void Counts(Assembler asm)
+    /// <summary>After the destination has taken the machine, a cut loses it, until all of its pages are there: it runs on neither side, both
+    /// say so, and till its end it has counted on as it should.</summary>
+    [Test]
+    public void Wherever_the_connection_is_cut_while_pages_follow_it_is_one_machine_or_none(
+        [Values] bool cutsThere, [ValueSource(nameof(s_following))] Migration plan)
     {
-        Label line = asm.CreateLabel(), round = asm.CreateLabel();
+        var seen = new HashSet<MigrationOutcome>();
+        bool hasCut = true;
+        for (int cut = 1; hasCut; cut++)
+        {
+            using var host = new TestHost();
+            using var proxy = new CuttingProxy(host.Server.Address, cutsThere, cut, SlowWay);
+
+            MigrationReport report =
+                TestHost.Migrate(Web(pages: 64), new Host(proxy.Address, s_key), plan, out MachineStatus here, out string console);
+
+            hasCut = proxy.HasCut;
+            seen.Add(report.Outcome);
+            string story = $"cut behind {cut}: {report}\n{string.Join('\n', host.Told)}";
+            bool isThere = report.Outcome == MigrationOutcome.Completed, isLost = report.Outcome == MigrationOutcome.Lost;
+            Assert.That(here, Is.EqualTo(isThere || isLost ? MachineStatus.Departed : MachineStatus.Running), story);
+            Assert.That(report.Reason.Length > 0, Is.EqualTo(!isThere), story);
+            char[] letters = [.. console.Where(letter => !char.IsWhiteSpace(letter))];
+            Assert.That(letters, Is.EqualTo(host.LettersFrom('A', letters.Length)), story);
+            if (isThere) Assert.That(host.NextLetters(4), Is.EqualTo(host.LettersFrom(letters[^1], 5)[1..]), story);
+            else Assert.That(() => host.Server.Machines, Is.Empty.After(5).Seconds.PollEvery(10).MilliSeconds, story);
+            if (!isLost) continue;
+            Assert.That(host.Told, Has.Some.Match("^web is lost: .* never came\\.$"), story);
+            Assert.That(host.Heard(), Is.EqualTo(host.LettersFrom(letters[^1], host.Letters.Count + 1)[1..]), story);
+        }
+        Assert.That(seen, Is.EquivalentTo(new[] { MigrationOutcome.Failed, MigrationOutcome.Lost, MigrationOutcome.Completed }));
+    }
+
+    /// <summary>Prints the next letter every so many rounds, each of which writes that to another page, and an exclamation mark once a page holds
+    /// another one.</summary>
+    /// <param name="pages">A power of two, to 256.</param>
+    static void Counts(Assembler asm, int pages = 256)
+    {
+        const int Region = 0x20_0000;
+        Label line = asm.CreateLabel(), round = asm.CreateLabel(), keeps = asm.CreateLabel(), look = asm.CreateLabel(), isRight = asm.CreateLabel();
+        int mask = Region + pages * 4096 - 1;
+        asm.xor(esi, esi);
         asm.mov(ebx, 'A');
         asm.Label(ref line);
+        asm.mov(eax, ebx);
+        asm.mov(ecx, pages);
+        asm.mov(edi, Region);
+        asm.Label(ref look);
+        asm.cmp(__dword_ptr[rdi], esi);
+        asm.je(isRight);
+        asm.mov(eax, '!');
+        asm.Label(ref isRight);
+        asm.add(edi, 4096);
+        asm.dec(ecx);
+        asm.jnz(look);
         asm.mov(dx, Serial);
-        asm.mov(al, bl);
         asm.@out(dx, al);
         asm.mov(al, (byte)'\n');
         asm.@out(dx, al);
+        asm.mov(esi, ebx);
         asm.inc(ebx);
         asm.cmp(ebx, 'Z' + 1);
-        Label keeps = asm.CreateLabel();
         asm.jne(keeps);
         asm.mov(ebx, 'A');
         asm.Label(ref keeps);
         asm.mov(ecx, Rounds);
-        asm.mov(edi, 0x20_0000);
+        asm.mov(edi, Region);
         asm.Label(ref round);
-        asm.mov(__dword_ptr[rdi], ebx);
+        asm.mov(__dword_ptr[rdi], esi);
         asm.add(edi, 4096);
-        asm.and(edi, 0x2F_FFFF);
+        asm.and(edi, mask);
         asm.dec(ecx);
         asm.jnz(round);
         asm.jmp(line);
@@ -192,6 +248,13 @@ public sealed class RemoteMigrationTests
         {
             for (int i = 0; i < count; i++) Letters.Add(_letters.TryTake(out string? line, 30_000) ? line[^1] : '?');
             return Letters.TakeLast(count);
+        }
+
+        /// <summary>All letters that have come by now.</summary>
+        public IEnumerable<char> Heard()
+        {
+            while (_letters.TryTake(out string? line)) Letters.Add(line[^1]);
+            return Letters;
         }
 
         public char[] LettersFrom(char first, int count) => [.. Enumerable.Range(0, count).Select(i => (char)('A' + (first - 'A' + i) % 26))];
