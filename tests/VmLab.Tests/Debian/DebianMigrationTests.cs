@@ -63,6 +63,25 @@ public sealed class DebianMigrationTests
         Assert.That(result.Output, Does.Not.Contain("DUP"));
     });
 
+    /// <summary>All that was sent to a machine that stands still meets it when it goes on. Its answers then come faster than busybox reads them:
+    /// what its socket has no room for, which is some 14 KiB, is lost in the client's kernel, and counted there.</summary>
+    [Test]
+    public void Pings_to_a_machine_that_stands_still_for_long_are_answered_when_it_goes_on() => OnPair(async lab =>
+    {
+        const string Icmp = "awk '/^IcmpMsg: [0-9]/ { print $2, $3 }' /proc/net/snmp";
+        Task<ShellResult> pings = lab[s_client].Shell(
+            "ping -c 100 -i 0.02 -W 5 web | awk '/packets received/ { print $4 }' & sleep 1.9; awk 'NR > 1 { print $NF }' /proc/net/raw; wait");
+        await lab.RunFor(100.Milliseconds);
+
+        MigrationReport report = await lab.Migrate(s_web, s_b, Migration.StopAndCopy());
+
+        Assert.That(report.Outcome, Is.EqualTo(MigrationOutcome.Completed), report.ToString());
+        Assert.That(report.Downtime, Is.GreaterThan(500.Milliseconds));
+        Assert.That((await pings).Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Sum(int.Parse), Is.EqualTo(100), "dropped and received");
+        foreach (VmRef vm in new[] { s_web, s_client }) Assert.That(await lab[vm].Shell(Icmp), Prints.Exactly("100 100"));
+        Assert.That((lab[s_lan].Counters.Dropped, lab[s_lan].Counters.Lost), Is.EqualTo((0, 0)));
+    });
+
     [Test]
     public void A_file_system_outlives_a_power_cut_after_it() => OnPair(async lab =>
     {
