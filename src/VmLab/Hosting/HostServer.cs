@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Net;
 using System.Net.Sockets;
 using VmLab.Machines.Migrating;
@@ -165,9 +166,14 @@ public sealed class HostServer : IDisposable
     void Welcome(HostConnection connection, MigrationMessage first)
     {
         if (first.Kind != MigrationMessageKind.Offer) throw new LabException($"A migration cannot begin with {first.Kind}.");
+        if (!TryRead(first, out MigrationOffer? offer, out string foreign))
+        {
+            connection.Send(new MigrationMessage(MigrationMessageKind.Refused, MigrationCodec.Text(foreign)));
+            throw new LabException(foreign);
+        }
         var sending = new Lock();
         MigrationTarget? target = null;
-        var machine = new HostedVm(this, connection.Session, MigrationCodec.ReadRecord<MigrationOffer>(first.Body))
+        var machine = new HostedVm(this, connection.Session, offer)
         {
             Want = page =>
             {
@@ -204,6 +210,22 @@ public sealed class HostServer : IDisposable
             if (!machine.IsTaken) GiveUp(machine);
             target.Dispose();
             machine.EndArrival();
+        }
+    }
+
+    // Another VmLab may write its offers another way.
+    static bool TryRead(MigrationMessage first, [NotNullWhen(true)] out MigrationOffer? offer, out string reason)
+    {
+        (offer, reason) = (null, "");
+        try
+        {
+            offer = MigrationCodec.ReadRecord<MigrationOffer>(first.Body);
+            return true;
+        }
+        catch (LabException failure)
+        {
+            reason = $"the machine that is offered cannot be read here: {failure.Message}";
+            return false;
         }
     }
 

@@ -19,11 +19,12 @@ sealed class HostConnection : IDisposable
     readonly Socket _socket;
     readonly MigrationSeal _outgoing, _incoming;
     readonly byte[] _buffer = new byte[BufferSize];
-    bool _isKnown;
+    readonly bool _isCaller;
+    volatile bool _isKnown;
 
     HostConnection(Socket socket, ReadOnlySpan<byte> key, bool isCaller)
     {
-        _socket = socket;
+        (_socket, _isCaller) = (socket, isCaller);
         socket.NoDelay = true;
         socket.SendTimeout = socket.ReceiveTimeout = GreetingPatience;
         byte[] own = DrawBytes(NonceSize);
@@ -86,7 +87,7 @@ sealed class HostConnection : IDisposable
         }
         catch (Exception failure) when (failure is SocketException or ObjectDisposedException)
         {
-            throw new LabException($"The connection is lost: {failure.Message}", failure);
+            throw Lost(failure);
         }
     }
 
@@ -109,14 +110,19 @@ sealed class HostConnection : IDisposable
         }
         catch (Exception failure) when (failure is SocketException or ObjectDisposedException)
         {
-            throw new LabException($"The connection is lost: {failure.Message}", failure);
+            throw Lost(failure);
         }
     }
 
     /// <summary>Ends it; whoever waits on it, on whatever thread, is told.</summary>
     public void Dispose() => _socket.Dispose();
 
-    static LabException Gone() => new("The connection was closed by the other side.");
+    LabException Gone() => new($"The connection was closed by the other side.{Hint}");
+
+    LabException Lost(Exception failure) => new($"The connection is lost: {failure.Message}.{Hint}", failure);
+
+    // A host does not answer who has another key: it cannot seal what that could open.
+    string Hint => _isCaller && !_isKnown ? " It has not said anything: have both hosts the same key?" : "";
 }
 
 /// <summary>There is no host where one was looked for.</summary>

@@ -1,4 +1,5 @@
 using VmLab.Core;
+using VmLab.Machines.Migrating;
 
 namespace VmLab.Machines.Tests.Migrating;
 
@@ -15,6 +16,13 @@ public sealed class MigrationProtocolTests
 
     // Of which the machine dirties more in a round than can be copied in time.
     static readonly Migration s_over = Migration.Auto(1.Milliseconds).Rounds(2).Patient(20.Milliseconds);
+
+    static readonly TestCaseData[] s_foreign =
+    [
+        Foreign("protocol", offer => offer with { Protocol = 7 }, "it comes by version 7 of the protocol, and here version 1 is spoken"),
+        Foreign("processor", offer => offer with { Processor = 1 }, "its processor has other features than those here"),
+        Foreign("memory", offer => offer with { Memory = 8.MiB }, "there is no room"),
+    ];
 
     readonly FramePool _pool = new(1.GiB);
 
@@ -49,6 +57,27 @@ public sealed class MigrationProtocolTests
     [Test]
     public void Cut_for_a_while_at_every_message([ValueSource(nameof(s_plans))] Migration plan, [Values] Cut cut, [Values(3, 12)] int milliseconds) =>
         Assert.That(AtEveryMessage(plan, cut, (ulong)milliseconds.Milliseconds.TotalNanoseconds), Is.EquivalentTo(new[] { MigrationOutcome.Completed }));
+
+    [TestCaseSource(nameof(s_foreign))]
+    public void What_is_refused_runs_on_where_it_is_and_the_reason_is_told(Func<MigrationOffer, MigrationOffer> change, string reason)
+    {
+        foreach (Migration plan in s_plans)
+        {
+            using var hosts = new TwoHosts(_pool, plan)
+            {
+                Meddle = (_, message) => message.Kind != MigrationMessageKind.Offer ? [message]
+                    : [message with { Body = MigrationCodec.Record(change(MigrationCodec.ReadRecord<MigrationOffer>(message.Body))) }],
+            };
+            MigrationReport report = hosts.Migrate();
+
+            Assert.That((report.Outcome, report.Reason), Is.EqualTo((MigrationOutcome.Refused, reason)));
+            Assert.That((hosts.RunsHere, hosts.RunsThere, report.Downtime), Is.EqualTo((true, false, TimeSpan.Zero)));
+            AssertSameMachine(hosts);
+        }
+    }
+
+    static TestCaseData Foreign(string what, Func<MigrationOffer, MigrationOffer> change, string reason) =>
+        new TestCaseData(change, reason).SetArgDisplayNames(what);
 
     HashSet<MigrationOutcome> AtEveryMessage(Migration plan, Cut cut, ulong time)
     {

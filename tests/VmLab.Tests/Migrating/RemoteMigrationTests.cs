@@ -2,8 +2,11 @@ using System.Collections.Concurrent;
 using System.Net;
 using Iced.Intel;
 using VmLab.Core;
+using VmLab.Guests;
 using VmLab.Hosting;
 using VmLab.Machines;
+using VmLab.Machines.Migrating;
+using VmLab.Migrating;
 using static Iced.Intel.AssemblerRegisters;
 
 namespace VmLab.Tests.Migrating;
@@ -23,6 +26,13 @@ public sealed class RemoteMigrationTests
 
     static readonly Migration[] s_following =
         [Migration.PostCopy(300.Milliseconds).Patient(2.Seconds), Migration.Auto(300.Milliseconds).Rounds(1).Patient(2.Seconds)];
+
+    static readonly TestCaseData[] s_foreign =
+    [
+        Foreign("protocol", offer => offer with { Protocol = 7 }, "it comes by version 7 of the protocol, and here version 1 is spoken"),
+        Foreign("processor", offer => offer with { Processor = 1 }, "its processor has other features than those here"),
+        Foreign("memory", offer => offer with { Memory = 2.GiB }, "the host has 1 GiB of memory, of which 0 B are taken: web's 2 GiB do not fit"),
+    ];
 
     static Fleet Web(int mib = 4, int pages = 256) => Fleet.Define("remote").Seed(4)
         .Vm("web", vm => vm.Boot(Guest.Program(asm => Counts(asm, pages))).Memory(mib.MiB).Disk("disk", 64.KiB));
@@ -77,10 +87,41 @@ public sealed class RemoteMigrationTests
 
         MigrationReport report = TestHost.Migrate(Web(), new Host(host.Server.Address, new byte[32]), s_plan, out MachineStatus here, out _);
 
-        Assert.That(report.Outcome, Is.EqualTo(MigrationOutcome.Failed));
-        Assert.That(here, Is.EqualTo(MachineStatus.Running));
+        Assert.That((report.Outcome, here), Is.EqualTo((MigrationOutcome.Failed, MachineStatus.Running)));
+        Assert.That(report.Reason, Does.EndWith("have both hosts the same key?"));
         Assert.That(host.Server.Machines, Is.Empty);
         Assert.That(host.Told, Has.Some.Contains("another key"));
+    }
+
+    [TestCaseSource(nameof(s_foreign))]
+    public void What_cannot_be_here_is_refused_before_anything_of_it_is_sent(Func<MigrationOffer, MigrationOffer> change, string reason)
+    {
+        using var host = new TestHost();
+        MigrationOffer offer = change(MigrationOffer.Of(new MachineConfig("web", 4.MiB, new ProgramGuest(asm => Counts(asm)), 1), 4.MiB, []));
+
+        Assert.That(Refusal(host, MigrationCodec.Record(offer)), Is.EqualTo(reason));
+        Assert.That(host.Server.Machines, Is.Empty);
+    }
+
+    [Test]
+    public void An_offer_that_is_written_another_way_is_refused()
+    {
+        using var host = new TestHost();
+
+        Assert.That(Refusal(host, [1, 2, 3]), Does.StartWith("the machine that is offered cannot be read here: "));
+        Assert.That(() => host.Told, Has.Some.Contains("cannot be read here").After(5).Seconds.PollEvery(10).MilliSeconds);
+    }
+
+    static TestCaseData Foreign(string what, Func<MigrationOffer, MigrationOffer> change, string reason) =>
+        new TestCaseData(change, reason).SetArgDisplayNames(what);
+
+    static string Refusal(TestHost host, byte[] offer)
+    {
+        using HostConnection connection = HostConnection.Connect(new Host(host.Server.Address, s_key));
+        connection.Send(new MigrationMessage(MigrationMessageKind.Offer, offer));
+        MigrationMessage answer = connection.Receive();
+        Assert.That(answer.Kind, Is.EqualTo(MigrationMessageKind.Refused));
+        return MigrationCodec.ReadText(answer.Body);
     }
 
     [Test]
