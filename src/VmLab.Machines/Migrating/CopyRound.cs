@@ -27,15 +27,15 @@ sealed class CopyRound
     /// <summary>The pages of memory among them.</summary>
     public IReadOnlyList<uint> Memory => _spaces is [(0, var pages), ..] ? pages : [];
 
-    /// <summary>The next message's body; <see langword="null"/> where all were taken.</summary>
-    public byte[]? Next()
+    /// <summary>The next message's body, in the batch that is given; <see langword="null"/> where all were taken.</summary>
+    public ReadOnlyMemory<byte>? Next(PageBatch batch)
     {
         while (_space < _spaces.Count && _index == _spaces[_space].Pages.Length) (_space, _index) = (_space + 1, 0);
         if (_space == _spaces.Count) return null;
         var (space, pages) = _spaces[_space];
         ReadOnlySpan<uint> some = pages.AsSpan(_index, Math.Min(PageBatch.MostPages, pages.Length - _index));
         _index += some.Length;
-        return PageBatch.Write(space, some, page => Read(_moment, space, page), _compresses);
+        return batch.Write(space, some, page => Read(_moment, space, page), _compresses);
     }
 
     /// <summary>The bytes of a page of memory or of a disk; none where there is nothing in it.</summary>

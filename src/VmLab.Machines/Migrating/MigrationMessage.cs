@@ -58,7 +58,7 @@ enum MigrationMessageKind : byte
     Answer,
 }
 
-/// <summary>A message of a migration, as it was before it was sealed.</summary>
+/// <summary>A message of a migration, as it was before it was sealed. Who gives one out says how long its body is good.</summary>
 readonly record struct MigrationMessage(MigrationMessageKind Kind, ReadOnlyMemory<byte> Body);
 
 /// <summary>What came over a wire is no message of a migration, or not at its place.</summary>

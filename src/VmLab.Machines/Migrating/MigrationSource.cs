@@ -17,7 +17,9 @@ sealed class MigrationSource : IDisposable
     readonly Convergence _convergence;
     readonly Queue<MigrationMessage> _outgoing = [];
     readonly ImmutableArray<MigrationRound>.Builder _rounds = ImmutableArray.CreateBuilder<MigrationRound>();
+    readonly PageBatch _batch = new();
     readonly SortedSet<uint> _missing = [];   // of post-copy: what the destination has not got
+    readonly Queue<uint> _wanted = [];        // of those, what the machine waits for
     readonly ulong _startedAt;
     Step _step = Step.Offering;
     MachineMoment? _moment;   // that the last round is of
@@ -65,7 +67,7 @@ sealed class MigrationSource : IDisposable
 
     bool IsPostCopy => _missing.Count > 0;
 
-    /// <summary>The next message, if there is one to be sent now.</summary>
+    /// <summary>The next message, if there is one to be sent now; its body is good until the one after it is asked for.</summary>
     public bool TryNext(out MigrationMessage message)
     {
         if (_outgoing.Count == 0) Produce();
@@ -226,24 +228,28 @@ sealed class MigrationSource : IDisposable
     {
         switch (_step)
         {
-            case Step.Copying or Step.Stopping when _round!.Next() is { } pages:
+            case Step.Copying or Step.Stopping when _round!.Next(_batch) is { } pages:
                 Send(MigrationMessageKind.Pages, pages);
                 break;
             case Step.Copying:
                 (_step, _drainedAt) = (Step.Draining, _machine.Now);
-                Send(MigrationMessageKind.RoundEnd, []);
+                Send(MigrationMessageKind.RoundEnd, default);
                 break;
             case Step.Stopping:
                 _step = Step.Stating;
                 Send(MigrationMessageKind.State, StateOf(_moment!));
                 if (!IsPostCopy) ForgetBefore();
                 break;
+            case Step.Serving when _wanted.TryDequeue(out uint page):
+                SendPages([page]);
+                _servedNext = page + 1;
+                break;
             case Step.Serving when _missing.Count > 0:
                 ServeNext();
                 break;
             case Step.Serving:
                 _step = Step.Completing;
-                Send(MigrationMessageKind.Complete, []);
+                Send(MigrationMessageKind.Complete, default);
                 break;
         }
     }
@@ -264,7 +270,7 @@ sealed class MigrationSource : IDisposable
     /// <summary>The machine stood still for too long: it runs here again, and is copied further.</summary>
     void GoBack()
     {
-        Send(MigrationMessageKind.Back, []);
+        Send(MigrationMessageKind.Back, default);
         Return();
     }
 
@@ -299,9 +305,7 @@ sealed class MigrationSource : IDisposable
     void Serve(ulong page)
     {
         _demanded++;
-        if (page > uint.MaxValue || !_missing.Remove((uint)page)) return;   // it is on its way
-        SendPages([(uint)page]);
-        _servedNext = (uint)page + 1;
+        if (page <= uint.MaxValue && _missing.Remove((uint)page)) _wanted.Enqueue((uint)page);   // else it is on its way
     }
 
     // What lies behind the page that was wanted last is likely to be wanted next.
@@ -316,7 +320,7 @@ sealed class MigrationSource : IDisposable
     void SendPages(uint[] pages)
     {
         _roundPages += pages.Length;
-        Send(MigrationMessageKind.Pages, PageBatch.Write(0, pages, page => CopyRound.Read(_moment!, 0, page), _plan.Compresses));
+        Send(MigrationMessageKind.Pages, _batch.Write(0, pages, page => CopyRound.Read(_moment!, 0, page), _plan.Compresses));
     }
 
     void Complete()
@@ -340,7 +344,7 @@ sealed class MigrationSource : IDisposable
         (Outcome, Reason, _step, _overAt) = (outcome, reason, Step.Over, _machine.Now);
     }
 
-    void Send(MigrationMessageKind kind, byte[] body) => _outgoing.Enqueue(new MigrationMessage(kind, body));
+    void Send(MigrationMessageKind kind, ReadOnlyMemory<byte> body) => _outgoing.Enqueue(new MigrationMessage(kind, body));
 
     static ulong Nanoseconds(TimeSpan time) => (ulong)time.Ticks * 100;
 

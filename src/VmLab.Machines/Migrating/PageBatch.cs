@@ -7,7 +7,7 @@ namespace VmLab.Machines.Migrating;
 /// <summary>Pages of one space, memory or a disk, as they are in a message.</summary>
 /// <remarks>Space (0 for memory, then the disks), form, count; the pages' numbers, of which the top bit says that there is nothing in it;
 /// the bytes of the others.</remarks>
-static class PageBatch
+sealed class PageBatch
 {
     public const int MostPages = 16, PageSize = FramePool.FrameSize;
 
@@ -15,25 +15,28 @@ static class PageBatch
     const uint Empty = 1U << 31;
     const byte Raw = 0, Compressed = 1;
 
+    readonly byte[] _body = new byte[HeaderSize + MostPages * (NumberSize + PageSize)];
+    byte[] _smaller = [];
+
     /// <summary>Takes one page: none of its bytes where there is nothing in it.</summary>
     public delegate void Taker(int space, uint page, ReadOnlySpan<byte> bytes);
 
+    /// <summary>Writes a batch, which is good until the next.</summary>
     /// <param name="pages">At most <see cref="MostPages"/>.</param>
     /// <param name="read">The bytes of a page; none where there is nothing in it.</param>
-    public static byte[] Write(int space, ReadOnlySpan<uint> pages, Func<uint, ReadOnlySpan<byte>> read, bool compresses)
+    public ReadOnlyMemory<byte> Write(int space, ReadOnlySpan<uint> pages, Func<uint, ReadOnlySpan<byte>> read, bool compresses)
     {
-        byte[] body = new byte[HeaderSize + pages.Length * (NumberSize + PageSize)];
         int dataFrom = HeaderSize + pages.Length * NumberSize, end = dataFrom;
-        BinaryPrimitives.WriteUInt16LittleEndian(body, (ushort)space);
-        body[3] = (byte)pages.Length;
+        BinaryPrimitives.WriteUInt16LittleEndian(_body, (ushort)space);
+        (_body[2], _body[3]) = (Raw, (byte)pages.Length);
         for (int i = 0; i < pages.Length; i++)
         {
             ReadOnlySpan<byte> bytes = read(pages[i]);
-            BinaryPrimitives.WriteUInt32LittleEndian(body.AsSpan(HeaderSize + i * NumberSize), pages[i] | (bytes.IsEmpty ? Empty : 0));
-            bytes.CopyTo(body.AsSpan(end));
+            BinaryPrimitives.WriteUInt32LittleEndian(_body.AsSpan(HeaderSize + i * NumberSize), pages[i] | (bytes.IsEmpty ? Empty : 0));
+            bytes.CopyTo(_body.AsSpan(end));
             end += bytes.Length;
         }
-        return compresses && TryCompress(body.AsSpan(0, end), dataFrom) is { } smaller ? smaller : body[..end];
+        return compresses && TryCompress(dataFrom, end, out int length) ? _smaller.AsMemory(0, length) : _body.AsMemory(0, end);
     }
 
     /// <exception cref="MigrationException">It is no such batch.</exception>
@@ -59,15 +62,15 @@ static class PageBatch
     static bool IsEmpty(ReadOnlySpan<byte> numbers, int index) =>
         (BinaryPrimitives.ReadUInt32LittleEndian(numbers[(index * NumberSize)..]) & Empty) != 0;
 
-    static byte[]? TryCompress(ReadOnlySpan<byte> body, int dataFrom)
+    bool TryCompress(int dataFrom, int end, out int whole)
     {
-        ReadOnlySpan<byte> data = body[dataFrom..];
-        byte[] smaller = new byte[body.Length];
-        int length = LZ4Codec.Encode(data, smaller.AsSpan(dataFrom));
-        if (length <= 0 || length >= data.Length) return null;
-        body[..dataFrom].CopyTo(smaller);
-        smaller[2] = Compressed;
-        return smaller[..(dataFrom + length)];
+        if (_smaller.Length == 0) _smaller = new byte[_body.Length];
+        int length = LZ4Codec.Encode(_body.AsSpan(dataFrom, end - dataFrom), _smaller.AsSpan(dataFrom));
+        whole = dataFrom + length;
+        if (length <= 0 || whole >= end) return false;
+        _body.AsSpan(0, dataFrom).CopyTo(_smaller);
+        _smaller[2] = Compressed;
+        return true;
     }
 
     static byte[] Expand(ReadOnlySpan<byte> data, int size)

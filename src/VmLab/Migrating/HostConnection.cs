@@ -18,7 +18,6 @@ sealed class HostConnection : IDisposable
 
     readonly Socket _socket;
     readonly MigrationSeal _outgoing, _incoming;
-    readonly byte[] _buffer = new byte[BufferSize];
     readonly bool _isCaller;
     volatile bool _isKnown;
 
@@ -91,7 +90,7 @@ sealed class HostConnection : IDisposable
         }
     }
 
-    /// <summary>Waits for the next message.</summary>
+    /// <summary>Waits for the next message; its body is good until the one after it is waited for.</summary>
     /// <exception cref="LabException">The connection is lost, or what came is no message of it.</exception>
     public MigrationMessage Receive()
     {
@@ -100,9 +99,9 @@ sealed class HostConnection : IDisposable
             MigrationMessage message;
             while (!_incoming.TryOpen(out message))
             {
-                int count = _socket.Receive(_buffer);
+                int count = _socket.Receive(_incoming.Room(BufferSize));
                 if (count == 0) throw Gone();
-                _incoming.Receive(_buffer.AsSpan(0, count));
+                _incoming.Receive(count);
             }
             if (!_isKnown) _socket.SendTimeout = _socket.ReceiveTimeout = 0;   // it has the key, and may take its time
             _isKnown = true;

@@ -197,7 +197,8 @@ sealed class RemoteDeparture : IDeparting, IDisposable
         {
             while (true)
             {
-                _received.Enqueue(_connection.Receive());
+                MigrationMessage message = _connection.Receive();
+                _received.Enqueue(message with { Body = message.Body.ToArray() });
                 _hasReceived.Set();
             }
         }

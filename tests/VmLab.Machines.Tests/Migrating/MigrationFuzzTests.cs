@@ -70,7 +70,7 @@ public sealed partial class MigrationFuzzTests
         bool isForth = random.NextBelow(2) == 0;
         MigrationMessage[] whole = [.. run.Where(sent => sent.IsForth == isForth).Select(sent => sent.Message)];
         using MigrationSeal seal = new(s_key), opened = new(s_key);
-        byte[] wire = [.. whole.SelectMany(message => seal.Seal(message.Kind, message.Body.Span))];
+        byte[] wire = [.. whole.SelectMany(message => seal.Seal(message.Kind, message.Body.Span).ToArray())];
         byte[] damaged = Damage(wire, ref random);
         int count = 0;
         string outcome = "some of it";

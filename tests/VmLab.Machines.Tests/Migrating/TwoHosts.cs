@@ -169,7 +169,8 @@ sealed class TwoHosts : IDeparting, IArriving, IElsewhere, IDisposable
             _source.Break(failure.Message);
         }
         if (_source is { IsInDoubt: true, IsBroken: true }) _source.Settle(_target.TakenAt, _target.IsWhole);
-        for (int i = 0; i < MostAtOnce && _source.TryNext(out MigrationMessage message); i++) Send(_forth, true, message);
+        for (int i = 0; i < MostAtOnce && _source.TryNext(out MigrationMessage message); i++)
+            Send(_forth, true, message with { Body = message.Body.ToArray() });
         while (_target.TryNext(out MigrationMessage message)) Send(_back, false, message);
     }
 
