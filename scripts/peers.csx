@@ -154,18 +154,24 @@ async IAsyncEnumerable<Sample> RunQemu(DebianGuest guest, string[] options, stri
         "-serial", "stdio", "-serial", "null", "-nic", "none", "-kernel", guest.KernelPath, "-initrd", guest.InitramfsPath,
         "-append", $"{guest.CommandLine} vmlab.host={Host}", .. options,
     ]);
-    await ReadUntil(qemu, DebianGuest.PromptOf(Host));
-    if (names.Any(name => name.StartsWith("boot"))) yield return new("boot", CpuSeconds(qemu));
-    foreach (var (name, command) in workloads.Where(entry => names.Contains(entry.Key)))
+    try
     {
-        double before = CpuSeconds(qemu);
-        await qemu.StandardInput.WriteAsync(Marked(command));
-        await qemu.StandardInput.FlushAsync();
-        await ReadUntil(qemu, "\nMARK2");
-        yield return new(name, CpuSeconds(qemu) - before);
+        await ReadUntil(qemu, DebianGuest.PromptOf(Host));
+        if (names.Any(name => name.StartsWith("boot"))) yield return new("boot", CpuSeconds(qemu));
+        foreach (var (name, command) in workloads.Where(entry => names.Contains(entry.Key)))
+        {
+            double before = CpuSeconds(qemu);
+            await qemu.StandardInput.WriteAsync(Marked(command));
+            await qemu.StandardInput.FlushAsync();
+            await ReadUntil(qemu, "\nMARK2");
+            yield return new(name, CpuSeconds(qemu) - before);
+        }
     }
-    qemu.Kill();
-    await qemu.WaitForExitAsync();
+    finally
+    {
+        qemu.Kill();
+        await qemu.WaitForExitAsync();
+    }
 }
 
 static async Task ReadUntil(Process process, string text)
@@ -173,11 +179,18 @@ static async Task ReadUntil(Process process, string text)
     var seen = new StringBuilder();
     var buffer = new char[4096];
     using var patience = new CancellationTokenSource(TimeSpan.FromMinutes(15));
-    while (await process.StandardOutput.ReadAsync(buffer, patience.Token) is var count && count > 0)
+    try
     {
-        seen.Append(buffer, 0, count).Replace("\r\n", "\n");
-        if (seen.ToString().Contains(text)) return;
-        if (seen.Length > 1 << 16) seen.Remove(0, seen.Length / 2);
+        while (await process.StandardOutput.ReadAsync(buffer, patience.Token) is var count && count > 0)
+        {
+            seen.Append(buffer, 0, count).Replace("\r\n", "\n");
+            if (seen.ToString().Contains(text)) return;
+            if (seen.Length > 1 << 16) seen.Remove(0, seen.Length / 2);
+        }
+    }
+    catch (OperationCanceledException)
+    {
+        throw new LabException($"QEMU did not show \"{text.Trim()}\" within 15 minutes: {seen}");
     }
     throw new LabException($"QEMU ended before it showed \"{text.Trim()}\": {await process.StandardError.ReadToEndAsync()}{seen}");
 }
