@@ -239,7 +239,7 @@ public sealed partial class Vm
         _powered?.Dispose();
         _channel?.LosePower();
         _pausedAt = _frozenAt = null;
-        HasPanicked = false;
+        HasPanicked = IsLost = false;
         _crashes.Forget();
         Faults.PowerOn(Lab.Nanoseconds);
         IMachine machine = _build(ConfigOf(_powerOns) with { Devices = devices }, Lab.Pool, null);
@@ -376,6 +376,7 @@ public sealed partial class Vm
     {
         (_powerOns, _lastStatus, _pausedAt, _frozenAt) = (moment.PowerOns, moment.LastStatus, moment.PausedAt, null);
         HostName = moment.Host;
+        IsLost = false;
         HasPanicked = moment.HasPanicked;
         _crashes.Arm(moment.CrashHook);
         Faults.Restore(moment.Faults);

@@ -16,8 +16,9 @@ public sealed class VmLinux
 
     /// <summary>The names of the kernel and of its modules.</summary>
     /// <exception cref="LabException">The machine's memory holds no Linux kernel with symbol tables.</exception>
-    public KernelSymbols Symbols => FindSymbols() ?? throw new LabException(
-        $"{_vm.Name} has no symbols at {_vm.Now.TotalSeconds:0.000000} s: no kallsyms tables of a Linux kernel are in its memory. "
+    public KernelSymbols Symbols => FindSymbols() ?? throw new LabException(_vm.IsLost
+        ? $"{_vm.Name} has no kernel to look into: it was lost by a migration, and some of its memory with it."
+        : $"{_vm.Name} has no symbols at {_vm.Now.TotalSeconds:0.000000} s: no kallsyms tables of a Linux kernel are in its memory. "
         + "Its guest is no Linux, or is not unpacked yet, or was built without CONFIG_KALLSYMS.");
 
     /// <summary>The kernel's structures, for readers of your own.</summary>
@@ -37,9 +38,10 @@ public sealed class VmLinux
     public IReadOnlyList<KernelModule> Modules => Kernel.Modules;
 
     /// <summary>
-    /// The kernel has begun to panic since it was booted. While it is not up, and of a guest that is no Linux, the console tells.
+    /// The kernel has begun to panic since it was booted. While it is not up, and of a guest that is no Linux, the console tells; of a machine
+    /// that a migration lost, what was known before.
     /// </summary>
-    public bool Panicked => _vm.HasPanicked || IsFound && Kernel.HasPanicked;
+    public bool Panicked => _vm.HasPanicked || !_vm.IsLost && IsFound && Kernel.HasPanicked;
 
     /// <summary>The kernel has oopsed since it was booted: an exception in its own code, or a BUG.</summary>
     /// <inheritdoc cref="Kernel"/>
@@ -56,7 +58,7 @@ public sealed class VmLinux
     /// <summary>Reads the symbols, if there are any; from then on, the kernel is watched for panics.</summary>
     internal KernelSymbols? FindSymbols()
     {
-        _symbols = _vm.Powered.Machine.ReadSymbols(_symbols);
+        _symbols = _vm.IsLost ? null : _vm.Powered.Machine.ReadSymbols(_symbols);
         if (_symbols is not null) _vm.WatchForPanics(_symbols);
         return _symbols;
     }

@@ -36,6 +36,18 @@ public sealed partial class Vm
         _frozenAt = null;
     }
 
+    /// <summary>A migration lost it: some of its memory is nowhere, and what is there of it means nothing.</summary>
+    internal bool IsLost { get; private set; }
+
+    /// <summary>It stands still for good, until it is powered on anew.</summary>
+    internal void Lose()
+    {
+        Lab.Add(this, "was lost: some of its pages never came", EventKind.Failure);
+        Thaw();
+        IsLost = true;
+        PowerOff();
+    }
+
     /// <summary>It runs in another process from now on.</summary>
     internal void Depart(string host)
     {

@@ -195,9 +195,7 @@ sealed class MigrationRun : IDeparting, IArriving, IElsewhere, IDisposable
     public void Lose()
     {
         _ram!.Miss([], this);
-        _lab.Add(Vm, "was lost: some of its pages never came", EventKind.Failure);
-        Vm.Thaw();
-        Vm.PowerOff();
+        Vm.Lose();
     }
 
     public void Complete()

@@ -1,4 +1,6 @@
+using VmLab.Core;
 using VmLab.Testing;
+using VmLab.Tests.Migrating;
 
 namespace VmLab.Tests.Debian;
 
@@ -61,6 +63,49 @@ public sealed class DebianMigrationTests
         ShellResult result = await pings;
         Assert.That(result, Prints.Containing("100 packets transmitted, 100 packets received, 0% packet loss"));
         Assert.That(result.Output, Does.Not.Contain("DUP"));
+    });
+
+    [Test]
+    public void A_kernel_that_is_lost_is_not_looked_into() => OnPair(async lab =>
+    {
+        Vm web = lab[s_web];
+        lab.Always("the kernel lives", () => !web.Linux.Panicked);
+        Assert.That(web.Linux.Tasks, Is.Not.Empty);
+        Task<MigrationReport> migration = lab.Migrate(s_web, s_b, Migration.PostCopy(20.Milliseconds).Patient(100.Milliseconds));
+        await lab.Until(() => web.HostName == "b");
+        lab.Inject(Fault.Link(s_mgmt).Down());
+
+        Assert.That((await migration).Outcome, Is.EqualTo(MigrationOutcome.Lost));
+        await lab.RunFor(10.Milliseconds);
+        Assert.That(() => web.Linux.Tasks, Throws.InstanceOf<LabException>().With.Message.Contains("was lost by a migration"));
+        await web.PowerCycle();
+        Assert.That(web.Linux.Tasks, Is.Not.Empty);
+    });
+
+    /// <summary>Random plans, and random things that befall the wire: wherever the machine runs then, its client gets the file as it is.</summary>
+    [Test, Explicit, Category("Slow")]
+    public void Forty_downloads_go_on_through_random_migrations([Range(1, 40)] int seed) => OnPair(async lab =>
+    {
+        var random = Rng.FromSeed((ulong)seed);
+        Migration how = Moving.RandomPlan(ref random);
+        ShellResult sum = await lab[s_web].Shell("sha256sum </srv/file");
+        lab.Always("the kernel lives", () => !lab[s_web].Linux.Panicked);
+        Task<ShellResult> download = lab[s_client].Shell("for i in 1 2 3; do wget -qO- http://web/file | sha256sum; done");
+        await lab.RunFor(20.Milliseconds);
+        List<Fault> faults = Moving.RandomFaults(ref random, lab.Now, slower: 10);
+        faults.ForEach(lab.Inject);
+
+        MigrationReport report = await lab.Migrate(s_web, s_b, how);
+
+        string story = $"{string.Join(", ", faults)}\n{report}";
+        TestContext.Out.WriteLine(story);
+        bool isLost = report.Outcome == MigrationOutcome.Lost, isThere = report.Outcome == MigrationOutcome.Completed;
+        Assert.That((lab[s_web].HostName, lab[s_web].HasPower), Is.EqualTo((isThere || isLost ? "b" : "a", !isLost)), story);
+        Assert.That(report.Reason, isThere ? Is.Empty : Is.Not.Empty, story);
+        if (isLost) return;
+        if (isThere && how.Mode != MigrationMode.StopAndCopy) Assert.That(report.Downtime, Is.LessThanOrEqualTo(how.Downtime), story);
+        Assert.That(await download, Prints.Exactly(string.Join('\n', Enumerable.Repeat(sum.Output.Trim(), 3))), story);
+        Assert.That(lab[s_web], Has.No.KernelOops(), story);
     });
 
     /// <summary>All that was sent to a machine that stands still meets it when it goes on. Its answers then come faster than busybox reads them:

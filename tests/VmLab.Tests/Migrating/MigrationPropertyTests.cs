@@ -1,5 +1,4 @@
 using VmLab.Core;
-using VmLab.Faults;
 using static VmLab.Tests.Migrating.Moving;
 
 namespace VmLab.Tests.Migrating;
@@ -37,8 +36,8 @@ public sealed class MigrationPropertyTests
         TimeSpan latency = Pick(ref random, 20.Microseconds, 100.Microseconds, 500.Microseconds, 2.Milliseconds);
         Fleet fleet = Hosts(link => link.Rate(rate).Latency(latency))
             .Vm("one", vm => vm.Boot(Guest.Program(asm => Scribble(asm, pages, pause))).Memory(6.MiB).On(A)).Seed(seed);
-        Migration how = Plan(ref random);
-        List<Fault> faults = Faults(ref random);
+        Migration how = RandomPlan(ref random);
+        List<Fault> faults = RandomFaults(ref random, lab: 20.Milliseconds, slower: 1);
         (ulong Time, ulong Hash, string Text)? end = null;
         MigrationReport? report = null;
         Run(fleet, async (lab, vm) =>
@@ -64,37 +63,4 @@ public sealed class MigrationPropertyTests
             });
         return $"{report!.Mode}: {report.Outcome}";
     }
-
-    static Migration Plan(ref Rng random)
-    {
-        TimeSpan downtime = (1 + (int)random.NextBelow(30)).Milliseconds;
-        Migration how = Pick(ref random, Migration.StopAndCopy(), Migration.PreCopy(downtime), Migration.PostCopy(downtime), Migration.Auto(downtime))
-            .Patient(300.Milliseconds);
-        if (random.NextBelow(3) == 0) how = how.Compress();
-        return random.NextBelow(3) == 0 ? how.Throttle() : how;
-    }
-
-    static List<Fault> Faults(ref Rng random)
-    {
-        LinkFaults cable = Fault.Link(Cable);
-        List<Fault> faults = [];
-        for (ulong count = random.NextBelow(4); count > 0; count--)
-        {
-            double chance = random.NextDouble() / 10;
-            TimeSpan from = (20 + (int)random.NextBelow(60)).Milliseconds, some = (1 + (int)random.NextBelow(50)).Milliseconds;
-            faults.Add(random.NextBelow(7) switch
-            {
-                0 => cable.Loss(chance),
-                1 => cable.Duplicate(chance),
-                2 => cable.Corrupt(chance),
-                3 => cable.Reorder(chance, by: 2.Milliseconds),
-                4 => cable.Delay(some / 10).At(from).For(some),
-                5 => cable.Rate(20.Mbps).At(from).For(some),
-                _ => cable.Down().At(from).For(random.NextBelow(4) == 0 ? 1.Seconds : some),
-            });
-        }
-        return faults;
-    }
-
-    static T Pick<T>(ref Rng random, params ReadOnlySpan<T> values) => values[(int)random.NextBelow((ulong)values.Length)];
 }

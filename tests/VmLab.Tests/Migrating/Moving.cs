@@ -1,5 +1,6 @@
 using Iced.Intel;
 using VmLab.Core;
+using VmLab.Faults;
 using static Iced.Intel.AssemblerRegisters;
 
 namespace VmLab.Tests.Migrating;
@@ -126,4 +127,42 @@ static class Moving
         }
         Assert.That(lab.Pool.FramesInUse, Is.EqualTo(held));
     }
+
+    /// <summary>Any mode, compressed or throttled or not, with 1 to 30 ms of downtime.</summary>
+    public static Migration RandomPlan(ref Rng random)
+    {
+        TimeSpan downtime = (1 + (int)random.NextBelow(30)).Milliseconds;
+        Migration how = Pick(ref random, Migration.StopAndCopy(), Migration.PreCopy(downtime), Migration.PostCopy(downtime), Migration.Auto(downtime))
+            .Patient(300.Milliseconds);
+        if (random.NextBelow(3) == 0) how = how.Compress();
+        return random.NextBelow(3) == 0 ? how.Throttle() : how;
+    }
+
+    /// <summary>Up to three faults of the cable.</summary>
+    /// <param name="lab">Time of the lab.</param>
+    /// <param name="slower">By what all times are multiplied.</param>
+    public static List<Fault> RandomFaults(ref Rng random, TimeSpan lab, int slower)
+    {
+        LinkFaults cable = Fault.Link(Cable);
+        List<Fault> faults = [];
+        for (ulong count = random.NextBelow(4); count > 0; count--)
+        {
+            double chance = random.NextDouble() / 10;
+            TimeSpan from = lab + slower * ((int)random.NextBelow(60)).Milliseconds, some = slower * (1 + (int)random.NextBelow(50)).Milliseconds;
+            faults.Add(random.NextBelow(7) switch
+            {
+                0 => cable.Loss(chance),
+                1 => cable.Duplicate(chance),
+                2 => cable.Corrupt(chance),
+                3 => cable.Reorder(chance, by: 2.Milliseconds),
+                4 => cable.Delay(some / (10 * slower)).At(from).For(some),
+                5 => cable.Rate(20.Mbps).At(from).For(some),
+                _ => cable.Down().At(from).For(random.NextBelow(4) == 0 ? 1.Seconds : some),
+            });
+        }
+        return faults;
+    }
+
+    /// <summary>One of them.</summary>
+    public static T Pick<T>(ref Rng random, params ReadOnlySpan<T> values) => values[(int)random.NextBelow((ulong)values.Length)];
 }
