@@ -180,7 +180,14 @@ public sealed class HostServer : IDisposable
                 lock (sending)
                 {
                     target!.Want(page);
-                    Answer(connection, target);
+                    try
+                    {
+                        Answer(connection, target);
+                    }
+                    catch (LabException)
+                    {
+                        connection.Dispose();   // which its receiver is told: the machine is lost, if pages are missing
+                    }
                 }
             },
             HangUp = connection.Dispose,

@@ -40,6 +40,7 @@ sealed class CuttingProxy : IDisposable
             while (true)
             {
                 Socket caller = _listener.AcceptSocket(), called = new(SocketType.Stream, ProtocolType.Tcp);
+                caller.NoDelay = called.NoDelay = true;
                 called.Connect(_target);
                 bool isFirst = _connections++ == 0;
                 new Thread(() => Pass(caller, called, isFirst && _cutsThere, _bytesPerMillisecond)) { IsBackground = true }.Start();
