@@ -108,14 +108,20 @@ public sealed class HostServer : IDisposable
     }
 
     /// <summary>The machine runs here from now on, unless its source was told that it never would.</summary>
-    /// <exception cref="LabException">The source was told so.</exception>
+    /// <exception cref="LabException">The source was told so, or the host is being closed.</exception>
     internal void Take(HostedVm machine)
     {
         lock (_lock)
         {
+            ThrowIfClosed();
             if (_sessions[machine.Session] is null) throw new LabException("The migration was given up by its source.");
             machine.MarkTaken();
         }
+    }
+
+    void ThrowIfClosed()
+    {
+        if (_isClosed) throw new LabException("The host is being closed.");
     }
 
     void Listen()
@@ -195,6 +201,7 @@ public sealed class HostServer : IDisposable
         target = new MigrationTarget(machine);
         lock (_lock)
         {
+            ThrowIfClosed();
             _machines.Add(machine);
             _sessions[connection.Session] = machine;
         }

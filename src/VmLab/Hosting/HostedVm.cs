@@ -19,7 +19,9 @@ sealed class HostedVm : IArriving, IElsewhere, IDisposable
     readonly ManualResetEventSlim _isPrepared = new(), _mayRun = new(), _hasArrived = new();
     readonly ConcurrentDictionary<uint, byte[]> _arrivedPages = new();
     readonly ConcurrentQueue<Order> _orders = new();
+    readonly Lock _starting = new();
     Thread? _thread;
+    bool _isDisposed;
     Exception? _failure;
     volatile bool _isTaken, _isWhole, _isDiscarded, _isLost;
     GuestMemory? _memory;
@@ -63,17 +65,21 @@ sealed class HostedVm : IArriving, IElsewhere, IDisposable
         Fleet fleet = FleetOf(offer);
         LabMoment state = TravellingVm.Unpack(luggage, moment);
         var start = new Moment("arrived", fleet, Pool, [new LateGuest(fleet.Machines[0].Guest!)], state);
-        (_isDiscarded, _failure, _toCome) = (false, null, missing.Count);
-        _isPrepared.Reset();
-        _thread = new Thread(() => Live(start, missing)) { IsBackground = true, Name = $"runs {Name}" };
-        _thread.Start();
+        lock (_starting)
+        {
+            if (_isDisposed) throw new LabException("The host is being closed.");
+            (_isDiscarded, _failure, _toCome) = (false, null, missing.Count);
+            _isPrepared.Reset();
+            _thread = new Thread(() => Live(start, missing)) { IsBackground = true, Name = $"runs {Name}" };
+            _thread.Start();
+        }
         _isPrepared.Wait();
         if (_failure is not null) throw new LabException($"It cannot run here: {_failure.Message}", _failure);
     }
 
     public void Discard()
     {
-        _isDiscarded = true;
+        lock (_starting) _isDiscarded = true;
         _mayRun.Set();
         _thread?.Join();
         _mayRun.Reset();
@@ -144,6 +150,7 @@ sealed class HostedVm : IArriving, IElsewhere, IDisposable
 
     public void Dispose()
     {
+        lock (_starting) _isDisposed = true;
         if (!_mayRun.IsSet) Discard();
         else _isDiscarded = true;
         _hasMail.Set();

@@ -207,6 +207,38 @@ public sealed class RemoteMigrationTests
         Assert.That(seen, Is.EquivalentTo(new[] { MigrationOutcome.Failed, MigrationOutcome.Lost, MigrationOutcome.Completed }));
     }
 
+    [Test]
+    public void A_host_may_be_closed_at_any_moment_of_a_migration()
+    {
+        var seen = new HashSet<(MachineStatus, MigrationOutcome)>();
+        for (int delay = 0; delay < 40; delay++)
+        {
+            using var host = new TestHost();
+            HostServer server = host.Server;
+            var closing = new Thread(() =>
+            {
+                Thread.Sleep(delay);
+                server.Dispose();
+            });
+            closing.Start();
+            try
+            {
+                MigrationReport report = TestHost.Migrate(Web(), new Host(server.Address, s_key), s_plan, out MachineStatus here, out _);
+                seen.Add((here, report.Outcome));
+            }
+            catch (HostUnreachableException)
+            {
+                // It was closed before the migration began.
+            }
+            closing.Join();
+            Assert.That(server.Machines, Is.Empty);
+        }
+        Assert.That(seen, Is.SubsetOf(new[]
+        {
+            (MachineStatus.Running, MigrationOutcome.Failed), (MachineStatus.Departed, MigrationOutcome.Completed),
+        }));
+    }
+
     /// <summary>Prints the next letter every so many rounds, each of which writes that to another page, and an exclamation mark once a page holds
     /// another one.</summary>
     /// <param name="pages">A power of two, to 256.</param>
